@@ -1,0 +1,109 @@
+package commp
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math/bits"
+)
+
+// The encoding of a Tree, integers big-endian:
+//
+//	8 bytes  magic and version
+//	8 bytes  raw size
+//	⌈slots/8⌉ bytes  bit i%8 of byte i/8: slot i is set
+//	32 bytes for each slot that is set, in order
+//	4 bytes  CRC-32C of everything before
+const (
+	treeMagic    = "fcommp\x00\x01"
+	treeOverhead = len(treeMagic) + 8 + 4
+)
+
+// MarshalBinary encodes the Tree, whole or in part, to be taken up again after
+// a restart: 32 bytes for each slot that is set. It never fails.
+func (t *Tree) MarshalBinary() ([]byte, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	slots := len(t.root)
+	out := make([]byte, 0, treeOverhead+(slots+7)/8+slots*nodeSize)
+	out = append(out, treeMagic...)
+	out = binary.BigEndian.AppendUint64(out, uint64(t.raw))
+	for i := range (slots + 7) / 8 {
+		out = append(out, byte(t.set[i/8]>>(i%8*8)))
+	}
+	for i := range t.root {
+		if t.has(i) {
+			out = append(out, t.root[i][:]...)
+		}
+	}
+	return binary.BigEndian.AppendUint32(out, checksum(out)), nil
+}
+
+// UnmarshalBinary replaces the Tree by an encoded one. The error is ErrInput
+// for bytes that are torn, damaged or of another kind; then the Tree is as it
+// was. Memory is bounded by the length of data.
+func (t *Tree) UnmarshalBinary(data []byte) error {
+	fresh, err := decodeTree(data)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.raw, t.root, t.set = fresh.raw, fresh.root, fresh.set
+	return nil
+}
+
+// LoadTree is UnmarshalBinary into a new Tree.
+func LoadTree(data []byte) (*Tree, error) {
+	t := NewTree(0)
+	if err := t.UnmarshalBinary(data); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func decodeTree(data []byte) (*Tree, error) {
+	if len(data) < treeOverhead || string(data[:len(treeMagic)]) != treeMagic {
+		return nil, inputError("encoded tree: %d bytes of another format", len(data))
+	}
+	body, sum := data[:len(data)-4], data[len(data)-4:]
+	if binary.BigEndian.Uint32(sum) != checksum(body) {
+		return nil, inputError("encoded tree: checksum differs")
+	}
+	size := binary.BigEndian.Uint64(body[len(treeMagic):])
+	body = body[len(treeMagic)+8:]
+	if size > uint64(MaxTreeRaw) {
+		return nil, inputError("encoded tree: data of %d bytes, at most %d", size, MaxTreeRaw)
+	}
+	slots := slotsOf(int64(size))
+	mask := (slots + 7) / 8
+	if len(body) < mask {
+		return nil, inputError("encoded tree: %d bytes for %d slots", len(body), slots)
+	}
+	present := 0
+	for _, b := range body[:mask] {
+		present += bits.OnesCount8(b)
+	}
+	if slots%8 != 0 && body[mask-1]>>(slots%8) != 0 || len(body) != mask+present*nodeSize {
+		return nil, inputError("encoded tree: %d bytes for %d of %d slots", len(body), present, slots)
+	}
+	return readSlots(int64(size), slots, body[:mask], body[mask:])
+}
+
+func readSlots(size int64, slots int, mask, roots []byte) (*Tree, error) {
+	t := &Tree{raw: size, root: make([]Node, slots), set: make([]uint64, (slots+63)/64)}
+	for i := range slots {
+		if mask[i/8]>>(i%8)&1 == 0 {
+			continue
+		}
+		n := Node(roots)
+		if n[31]&0xc0 != 0 {
+			return nil, inputError("encoded tree: root of slot %d exceeds 254 bits", i)
+		}
+		t.root[i] = n
+		t.set[i/64] |= 1 << (i % 64)
+		roots = roots[nodeSize:]
+	}
+	return t, nil
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
