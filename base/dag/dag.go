@@ -76,7 +76,7 @@ func fetch(ctx context.Context, g Getter, c cid.Cid) ([]byte, error) {
 	}
 	data := b.RawData()
 	if len(data) > MaxBlockSize {
-		return nil, fault.New(fault.Invalid, "block %s: %d bytes, limit %d", c, len(data), MaxBlockSize)
+		return nil, tooBig(c, len(data))
 	}
 	return data, nil
 }
@@ -89,9 +89,15 @@ func missing(c cid.Cid, err error) error {
 	return fault.Wrap(err, "block %s", c)
 }
 
+func tooBig(c cid.Cid, size int) error {
+	return fault.New(fault.Invalid, "block %s: %d bytes, limit %d", c, size, MaxBlockSize)
+}
+
+func isIdentity(c cid.Cid) bool { return c.Prefix().MhType == mh.IDENTITY }
+
 // inline returns the bytes an identity CID consists of.
 func inline(c cid.Cid) ([]byte, bool) {
-	if c.Prefix().MhType != mh.IDENTITY {
+	if !isIdentity(c) {
 		return nil, false
 	}
 	d, err := mh.Decode(c.Hash())

@@ -1,0 +1,183 @@
+package dag
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/ipfs/boxo/ipld/merkledag"
+	"github.com/ipfs/boxo/ipld/unixfs"
+	"github.com/ipfs/go-bitfield"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/spaolacci/murmur3"
+
+	"github.com/firth-project/firth/base/fault"
+)
+
+const (
+	maxName   = 1024 // bytes of a name we write; S3 keys are as long
+	maxTarget = 4096 // bytes of a symbolic link's target, Linux' PATH_MAX
+
+	murmur64 = 0x22 // multihash code of the hash that places names in a shard
+)
+
+// AddDirectory stores one directory of these entries, of which Name, Cid and
+// TreeSize count, in any order. It becomes a HAMT when the profile's estimate
+// is above its threshold (UnixFS specification; IPIP-499). A name twice is
+// Conflict; a name no file system could hold is Invalid.
+func AddDirectory(ctx context.Context, p Putter, entries []Entry, prof Profile) (Entry, error) {
+	b := newBatch(p)
+	e, err := b.addDirectory(ctx, slices.Clone(entries), prof)
+	if err != nil {
+		return Entry{}, err
+	}
+	return e, fault.Wrap(b.flush(ctx), "store directory %s", e.Cid)
+}
+
+// addDirectory sorts entries in place.
+func (b *batch) addDirectory(ctx context.Context, entries []Entry, prof Profile) (Entry, error) {
+	if err := prof.check(); err != nil {
+		return Entry{}, err
+	}
+	slices.SortFunc(entries, func(x, y Entry) int { return strings.Compare(x.Name, y.Name) })
+	for i, e := range entries {
+		if err := checkName(e.Name); err != nil {
+			return Entry{}, err
+		}
+		if !e.Cid.Defined() {
+			return Entry{}, fault.New(fault.Invalid, "directory entry %q: no CID", e.Name)
+		}
+		if i > 0 && entries[i-1].Name == e.Name {
+			return Entry{}, fault.New(fault.Conflict, "directory entry %q: twice", e.Name)
+		}
+	}
+	var c cid.Cid
+	var size uint64
+	var err error
+	if estimate(entries, prof) > prof.HAMTThreshold {
+		size, c, err = b.putShards(ctx, entries, prof)
+	} else {
+		size, c, err = b.putPlain(ctx, entries, prof)
+	}
+	if err != nil {
+		return Entry{}, fault.Wrap(err, "directory of %d entries", len(entries))
+	}
+	return Entry{Cid: c, TreeSize: size, Dir: true}, nil
+}
+
+// checkName refuses what cannot be one step of a path.
+func checkName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fault.New(fault.Invalid, "directory entry %q: not a name", name)
+	case strings.ContainsAny(name, "/\x00"):
+		return fault.New(fault.Invalid, "directory entry %q: a name holds no slash and no zero byte", name)
+	case len(name) > maxName:
+		return fault.New(fault.Invalid, "directory entry %.40q…: %d bytes, limit %d", name, len(name), maxName)
+	}
+	return nil
+}
+
+// estimate returns the directory's size in bytes as the profile counts it.
+func estimate(entries []Entry, prof Profile) int {
+	if !prof.HAMTBlockEstimate {
+		n := 0
+		for _, e := range entries {
+			n += len(e.Name) + e.Cid.ByteLen()
+		}
+		return n
+	}
+	n := field(len(unixfs.FolderPBData()))
+	for _, e := range entries {
+		n += field(field(e.Cid.ByteLen()) + field(len(e.Name)) + 1 + varintLen(e.TreeSize))
+	}
+	return n
+}
+
+// field is the encoded size of a protobuf field of n bytes with a small number.
+func field(n int) int { return 1 + varintLen(uint64(n)) + n }
+
+func varintLen(v uint64) int { return max(1, (bits.Len64(v)+6)/7) }
+
+func (b *batch) putPlain(ctx context.Context, entries []Entry, prof Profile) (uint64, cid.Cid, error) {
+	n := unixfs.EmptyDirNode()
+	for _, e := range entries {
+		if err := n.AddRawLink(e.Name, &ipld.Link{Size: e.TreeSize, Cid: e.Cid}); err != nil {
+			return 0, cid.Undef, err
+		}
+	}
+	return b.putNode(ctx, n, prof)
+}
+
+// placed is an entry with the hash that decides its slot at every level.
+type placed struct {
+	hash uint64
+	*Entry
+}
+
+func (b *batch) putShards(ctx context.Context, entries []Entry, prof Profile) (uint64, cid.Cid, error) {
+	all := make([]placed, len(entries))
+	for i := range entries {
+		all[i] = placed{murmur3.Sum64([]byte(entries[i].Name)), &entries[i]}
+	}
+	slices.SortFunc(all, func(x, y placed) int {
+		switch {
+		case x.hash < y.hash:
+			return -1
+		case x.hash > y.hash:
+			return 1
+		}
+		return 0
+	})
+	return b.putShard(ctx, all, 0, prof)
+}
+
+// putShard stores the shard at a level and the shards below it. The entries
+// are sorted by hash and agree in its first level bytes, so a slot is a run of
+// them: alone it is a value, with others it is a shard.
+func (b *batch) putShard(ctx context.Context, in []placed, level int, prof Profile) (uint64, cid.Cid, error) {
+	if level == 8 {
+		return 0, cid.Undef, fault.New(fault.Invalid, "names %q and %q have one hash: a sharded directory cannot hold both", in[0].Name, in[1].Name)
+	}
+	var used bitfield.Bitfield = make([]byte, hamtFanout/8)
+	n := new(merkledag.ProtoNode)
+	for len(in) > 0 {
+		slot := slotOf(in[0].hash, level)
+		run := 1
+		for run < len(in) && slotOf(in[run].hash, level) == slot {
+			run++
+		}
+		name, link := fmt.Sprintf("%02X", slot), &ipld.Link{Size: in[0].TreeSize, Cid: in[0].Cid}
+		if run == 1 {
+			name += in[0].Name
+		} else {
+			size, c, err := b.putShard(ctx, in[:run], level+1, prof)
+			if err != nil {
+				return 0, cid.Undef, err
+			}
+			link = &ipld.Link{Size: size, Cid: c}
+		}
+		if err := n.AddRawLink(name, link); err != nil {
+			return 0, cid.Undef, err
+		}
+		used.SetBit(slot)
+		in = in[run:]
+	}
+	data, err := unixfs.HAMTShardData(used.Bytes(), hamtFanout, murmur64)
+	if err != nil {
+		return 0, cid.Undef, err
+	}
+	n.SetData(data)
+	return b.putNode(ctx, n, prof)
+}
+
+// slotOf is the level-th byte of the hash, counted from its most significant.
+func slotOf(hash uint64, level int) int {
+	var be [8]byte
+	binary.BigEndian.PutUint64(be[:], hash)
+	return int(be[level])
+}
