@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	cbg "github.com/whyrusleeping/cbor-gen"
@@ -14,17 +15,35 @@ import (
 
 // Encode returns the message's bytes as they go over the wire. Of a
 // DealProposal they are the bytes to sign, of a StorageAsk too. A message that
-// has no wire form (an undefined CID or address, a text over its limit) is
-// Invalid.
+// has no wire form (an undefined CID or address, a signature of no type, a text
+// over its limit) is Invalid.
 func Encode(message cbg.CBORMarshaler) ([]byte, error) {
 	var buf bytes.Buffer
-	if err := message.MarshalCBOR(&buf); err != nil {
+	err := message.MarshalCBOR(&buf)
+	if err == nil {
+		err = readable(message, buf.Bytes())
+	}
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "encode %s: %w", nameOf(message), err)
 	}
 	if buf.Len() > MaxMessage {
 		return nil, fault.New(fault.Invalid, "encode %s: %d bytes, at most %d are allowed", nameOf(message), buf.Len(), MaxMessage)
 	}
 	return buf.Bytes(), nil
+}
+
+// readable makes sure that what was written can be read: some zero values write
+// bytes that every reader refuses, and the far side would do so without a word.
+func readable(message any, data []byte) error {
+	t := reflect.TypeOf(message)
+	if t.Kind() != reflect.Pointer {
+		return nil
+	}
+	fresh, ok := reflect.New(t.Elem()).Interface().(cbg.CBORUnmarshaler)
+	if !ok {
+		return nil
+	}
+	return fresh.UnmarshalCBOR(bytes.NewReader(data))
 }
 
 // Decode is the inverse of Encode. Unknown keys are skipped, absent ones leave

@@ -80,7 +80,8 @@ type Checkpoint string
 
 // The checkpoints in the order of their passing. A sealed deal stays at
 // IndexedAndAnnounced with SealingStatus "Proving"; Complete means the provider
-// is done with the deal, in a failure too.
+// is done with the deal, in a failure too. Curio has words of its own
+// ("Processing", "Sealed"), so a reader must expect others.
 const (
 	Accepted            Checkpoint = "Accepted"
 	Transferred         Checkpoint = "Transferred"
