@@ -2,6 +2,7 @@ package devnet
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/filecoin-project/go-address"
@@ -26,16 +27,16 @@ type execution struct {
 	cid     cid.Cid
 	message chain.Message
 	receipt chain.Receipt
-	tipset  *chain.TipSet // nil until it is part of one
-	deals   int           // living deals it published: keeps it remembered
-	events  []chain.ActorEvent
+	tipset  *chain.TipSet      // nil until it is part of one
+	deals   int                // living deals it published: keeps it remembered
+	events  []chain.ActorEvent // until it is part of a tipset
 }
 
-// block is what will be in the next tipset.
-type block []*execution
+// batch is what will be in the next tipset.
+type batch []*execution
 
 // names joins the CIDs, for the made-up root of the tipset's messages.
-func (b block) names() string {
+func (b batch) names() string {
 	var s strings.Builder
 	for _, x := range b {
 		s.WriteString(x.cid.KeyString())
@@ -125,15 +126,18 @@ func (l *Ledger) emit(x *execution, kind string, d *deal) {
 func (l *Ledger) seal(ts *chain.TipSet, oldest abi.ChainEpoch) {
 	for _, x := range l.fresh {
 		x.tipset = ts
-		for i := range x.events {
-			x.events[i].Height, x.events[i].TipSetKey = ts.Height, ts.Key()
+		for _, e := range x.events {
+			e.Height, e.TipSetKey = ts.Height, ts.Key()
+			l.events = append(l.events, e)
 		}
+		x.events = nil
 	}
 	l.fresh = nil
 	if oldest == l.forgotten {
 		return
 	}
 	l.forgotten = oldest
+	l.events = slices.DeleteFunc(l.events, func(e chain.ActorEvent) bool { return e.Height < oldest })
 	for _, x := range l.executed {
 		l.forget(x, oldest)
 	}

@@ -57,11 +57,12 @@ type Ledger struct {
 	byRobust  map[address.Address]abi.ActorID
 	miners    []abi.ActorID
 	accounts  uint64 // how many have been given an id
-	market    market
+	market    marketActor
 	mpool     []*execution // pushed, not executed
-	fresh     block        // executed since the last tipset
+	fresh     batch        // executed since the last tipset
 	executed  map[cid.Cid]*execution
-	forgotten abi.ChainEpoch // executions below it are gone
+	forgotten abi.ChainEpoch     // executions below it are gone
+	events    []chain.ActorEvent // of the tipsets remembered, oldest first
 	tipsets   history
 	timers    timers
 	onEpoch   map[uint64]func(abi.ChainEpoch)
@@ -100,7 +101,7 @@ func newLedger(cfg ledgerConfig) *Ledger {
 		executed: map[cid.Cid]*execution{},
 		onEpoch:  map[uint64]func(abi.ChainEpoch){},
 		heads:    map[uint64]chan []chain.HeadChange{},
-		market:   newMarket(),
+		market:   newMarketActor(),
 	}
 	for _, a := range singletons() {
 		id, _ := address.IDFromAddress(a)

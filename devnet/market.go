@@ -21,9 +21,9 @@ import (
 // program that polls deals can see its SlashEpoch: one day.
 const slashedVisible = abi.ChainEpoch(builtin.EpochsInDay)
 
-// market is the state of actor f05: deals by id, and the proposals that may not
+// marketActor is the state of actor f05: deals by id, and the proposals that may not
 // be published again.
-type market struct {
+type marketActor struct {
 	next      abi.DealID
 	deals     map[abi.DealID]*deal
 	proposals map[cid.Cid]abi.DealID
@@ -37,8 +37,8 @@ type deal struct {
 	publish          *execution
 }
 
-func newMarket() market {
-	return market{next: 1, deals: map[abi.DealID]*deal{}, proposals: map[cid.Cid]abi.DealID{}}
+func newMarketActor() marketActor {
+	return marketActor{next: 1, deals: map[abi.DealID]*deal{}, proposals: map[cid.Cid]abi.DealID{}}
 }
 
 // dueAt is the epoch at which the deal changes by itself.
@@ -52,7 +52,7 @@ func (d *deal) dueAt() abi.ChainEpoch {
 	return d.Proposal.EndEpoch
 }
 
-func (m *market) nextDue() abi.ChainEpoch {
+func (m *marketActor) nextDue() abi.ChainEpoch {
 	next := abi.ChainEpoch(math.MaxInt64)
 	for _, d := range m.deals {
 		next = min(next, d.dueAt())
@@ -61,7 +61,7 @@ func (m *market) nextDue() abi.ChainEpoch {
 }
 
 // ids returns the deals in ascending order: what happens to them has an order.
-func (m *market) ids() []abi.DealID {
+func (m *marketActor) ids() []abi.DealID {
 	ids := make([]abi.DealID, 0, len(m.deals))
 	for id := range m.deals {
 		ids = append(ids, id)

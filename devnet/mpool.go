@@ -13,25 +13,19 @@ import (
 
 	"github.com/firth-project/firth/base/chain"
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/wallet"
 )
 
-// maxPending bounds the pool of pushed messages.
-const maxPending = 4096
+const (
+	maxPending = 4096     // messages in the pool
+	ethChainID = 31415926 // the usual one of local Filecoin networks
+)
 
 // Push takes a signed message into the pool; the next tipset executes it. It
 // checks what Lotus' pool checks: the signature, that the sender exists, that
-// its nonce is the next one, and that its balance covers value and gas. Only f1
-// and f3 senders are known.
+// its nonce is the next one, and that its balance covers value and gas.
 func (l *Ledger) Push(s *chain.SignedMessage) (cid.Cid, error) {
-	m := s.Message
-	unsigned, err := m.Cid()
-	if err != nil {
-		return cid.Undef, fault.New(fault.Invalid, "message: %w", err)
-	}
-	if p := m.From.Protocol(); p != address.SECP256K1 && p != address.BLS {
-		return cid.Undef, fault.New(fault.Invalid, "message from %s: the signature of an f1 or f3 sender is needed", m.From)
-	}
-	if err := verifySignature(s.Signature, m.From, unsigned.Bytes()); err != nil {
+	if err := wallet.VerifyMessage(*s, ethChainID); err != nil {
 		return cid.Undef, fault.New(fault.Invalid, "message signature verification failed: %w", err)
 	}
 	name, err := s.Cid()
@@ -40,11 +34,15 @@ func (l *Ledger) Push(s *chain.SignedMessage) (cid.Cid, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return name, l.enqueue(&execution{cid: name, message: m})
+	return name, l.enqueue(&execution{cid: name, message: s.Message})
 }
 
 func (l *Ledger) enqueue(x *execution) error {
 	m := &x.message
+	if m.To == address.Undef || orZero(m.Value).Sign() < 0 || orZero(m.GasFeeCap).Sign() < 0 ||
+		orZero(m.GasPremium).Sign() < 0 || m.GasLimit <= 0 {
+		return fault.New(fault.Invalid, "message from %s: a receiver, amounts of zero or more and a gas limit are needed", m.From)
+	}
 	from := l.find(m.From)
 	if from == nil {
 		return actorNotFound(m.From)
@@ -105,7 +103,7 @@ func (l *Ledger) execute(x *execution) {
 		x.receipt.ExitCode = exitcode.SysErrOutOfGas
 		return
 	}
-	if value := orZero(m.Value); value.Sign() < 0 || from.balance.LessThan(value) {
+	if from.balance.LessThan(orZero(m.Value)) {
 		x.receipt.ExitCode = exitcode.SysErrInsufficientFunds
 		return
 	}
@@ -116,7 +114,7 @@ func (l *Ledger) execute(x *execution) {
 func (l *Ledger) apply(m *chain.Message, from *actor) (ret []byte, code exitcode.ExitCode) {
 	to := l.find(m.To)
 	if m.Method == builtin.MethodSend {
-		if to == nil && m.To.Protocol() == address.ID {
+		if p := m.To.Protocol(); to == nil && !isKey(m.To) && p != address.Delegated {
 			return nil, exitcode.SysErrInvalidReceiver
 		}
 		to = l.account(m.To)
