@@ -27,6 +27,7 @@ type DB struct {
 	log    *slog.Logger
 	write  *bun.DB
 	read   *bun.DB // equal to write on PostgreSQL
+	bell   *bell
 }
 
 // Open opens the database named by a URL:
@@ -44,10 +45,11 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
 	case "sqlite":
 		d.engine = SQLite
+		d.bell = newBell()
 		d.write, d.read, err = openSQLite(ctx, rest)
 	case "postgres", "postgresql":
 		d.engine = PostgreSQL
-		d.write, err = openPostgres(ctx, url)
+		d.write, d.bell, err = openPostgres(ctx, url)
 		d.read = d.write
 	default:
 		// The URL may hold a password, so it is not repeated.
@@ -75,8 +77,12 @@ func (d *DB) Read() bun.IDB { return d.read }
 // for job's driver; everyone else uses Tx and Read.
 func (d *DB) SQL() *sql.DB { return d.write.DB }
 
+// ReadSQL returns the pool behind Read, for job's driver.
+func (d *DB) ReadSQL() *sql.DB { return d.read.DB }
+
 // Close closes every connection. Transactions still open are rolled back.
 func (d *DB) Close() error {
+	d.bell.close()
 	if d.read != d.write {
 		if err := d.read.Close(); err != nil {
 			return fault.Wrap(err, "close database readers")

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"crypto/rand"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -15,10 +16,10 @@ import (
 // by default and several processes share it.
 const postgresConns = 16
 
-func openPostgres(ctx context.Context, url string) (*bun.DB, error) {
+func openPostgres(ctx context.Context, url string) (*bun.DB, *bell, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "database URL: %w", err)
+		return nil, nil, fault.New(fault.Invalid, "database URL: %w", err)
 	}
 	// bun writes arguments into the text, so a cache of prepared statements
 	// would never hit and cost a second round trip for every query.
@@ -28,7 +29,8 @@ func openPostgres(ctx context.Context, url string) (*bun.DB, error) {
 	pool.SetMaxIdleConns(postgresConns)
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()
-		return nil, fault.Wrap(fault.Mark(fault.Unavailable, err), "open database %s on %s", cfg.Database, cfg.Host)
+		return nil, nil, fault.Wrap(fault.Mark(fault.Unavailable, err), "open database %s on %s", cfg.Database, cfg.Host)
 	}
-	return bun.NewDB(pool, pgdialect.New()), nil
+	d := bun.NewDB(pool, pgdialect.New())
+	return d, newPostgresBell(d, cfg, rand.Text()), nil
 }

@@ -14,11 +14,12 @@ import (
 type Tx struct {
 	bun.Tx
 	committed []func()
+	wakes     map[string]struct{}
 }
 
 // OnCommit has fn run after the transaction has committed, in the order of the
-// calls, before DB.Tx returns. It is for wake-ups: what must not be lost is a
-// row. fn must be quick and may not fail; it does not run after a rollback.
+// calls, before DB.Tx returns. It is for caches and
+// counters (Wake is for wake-ups): what must not be lost is a row. fn must be quick and may not fail; it does not run after a rollback.
 func (tx *Tx) OnCommit(fn func()) { tx.committed = append(tx.committed, fn) }
 
 type txKey struct{}
@@ -54,6 +55,7 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error)
 	if err := btx.Commit(); err != nil {
 		return fault.Wrap(classify(err), "commit transaction")
 	}
+	d.bell.ring(tx.wakes)
 	for _, fn := range tx.committed {
 		fn()
 	}
