@@ -19,9 +19,10 @@ import (
 
 // Provider is what the server half asks for answers. Its methods are called by
 // many goroutines at once, after the request was read and before ctx ends
-// (answerTimeout, or the server being stopped). What it returns is sent as it
-// stands; an answer comes also when the provider is not well, as a rejection or
-// in the Error field.
+// (answerTimeout, or the server being stopped). What it returns before that is
+// sent as it stands, also when the provider is not well: then it is a rejection,
+// or has its Error set. What it returns later is dropped, so that giving up
+// never looks like a rejection.
 type Provider interface {
 	Propose(ctx context.Context, from peer.ID, p DealParams) DealResponse
 	// Status must verify the request's signature itself: it alone knows the
@@ -163,32 +164,41 @@ func (s *server) serve(stream network.Stream, r route) {
 	_ = stream.Close() // nobody is left to tell
 }
 
-// answer reads the request, then waits for a slot, so that peers that dawdle
-// over their request hold up nobody: their number is the host's limit. An error
-// that is Internal is the provider's, all others are the peer's.
+// answer reads the request before it waits for a slot and sends the answer
+// after it left it, so that peers that dawdle hold up nobody: their number is
+// the host's limit on streams. An error that is Internal is the provider's, all
+// others are the peer's.
 func (s *server) answer(stream network.Stream, r route) error {
-	if err := stream.Scope().ReserveMemory(MaxMessage, network.ReservationPriorityMedium); err != nil {
-		return fault.New(fault.Exhausted, "memory for a message: %w", err)
-	}
-	defer stream.Scope().ReleaseMemory(MaxMessage)
-
 	request, err := receive(stream, r)
 	if err != nil {
 		return err
 	}
+	data, err := s.judge(stream.Conn().RemotePeer(), r, request)
+	if err != nil {
+		return err
+	}
+	return send(stream, data)
+}
+
+// judge gets the provider's answer, within a slot, as it goes over the wire.
+func (s *server) judge(from peer.ID, r route, request cbg.CBORUnmarshaler) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, answerTimeout)
 	defer cancel()
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return fault.New(fault.Exhausted, "wait for one of %d slots: %w", maxAnswering, ctx.Err())
+		return nil, fault.New(fault.Exhausted, "wait for one of %d slots: %w", maxAnswering, ctx.Err())
 	}
-	data, err := Encode(r.answer(ctx, stream.Conn().RemotePeer(), request))
+	answer := r.answer(ctx, from, request)
+	if err := ctx.Err(); err != nil {
+		return nil, fault.New(fault.Unavailable, "the answer came too late: %w", err)
+	}
+	data, err := Encode(answer)
 	if err != nil {
-		return fault.New(fault.Internal, "the provider's answer: %w", err)
+		return nil, fault.New(fault.Internal, "the provider's answer: %w", err)
 	}
-	return send(stream, data)
+	return data, nil
 }
 
 func receive(stream network.Stream, r route) (cbg.CBORUnmarshaler, error) {
