@@ -1,0 +1,206 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/firth-project/firth/base/fault"
+)
+
+// Why a job's ctx may end before its time.
+var (
+	errCancelled = fault.New(fault.Conflict, "cancelled by request")
+	errStopping  = fault.New(fault.Unavailable, "this process is stopping")
+	errLost      = fault.New(fault.Unavailable, "this process lost its lease; others have taken its jobs")
+	errOrphaned  = fault.New(fault.Internal, "every attempt ended with the process that ran it")
+)
+
+const (
+	panicPrefix = "panic: "
+	stackLimit  = 8 << 10 // bytes of a stack kept in a job's error
+	deadTimeout = time.Minute
+)
+
+// args is what River takes for the arguments of every kind: the row has them.
+type args struct{ kind string }
+
+func (a args) Kind() string                { return a.kind }
+func (*args) UnmarshalJSON(_ []byte) error { return nil }
+
+// worker is the one River worker, once per kind.
+type worker struct {
+	river.WorkerDefaults[args]
+	client  *Client
+	handler Handler
+}
+
+// Timeout leaves time for onDead after the attempt's own limit.
+func (w *worker) Timeout(*river.Job[args]) time.Duration { return w.handler.timeout + 2*deadTimeout }
+
+func (w *worker) NextRetry(job *river.Job[args]) time.Time {
+	return time.Now().Add(backoff(job.Attempt))
+}
+
+// backoff is the delay after the n-th attempt: 0.5 s doubling to 15 minutes, a
+// quarter more or less so that what failed together does not return together.
+func backoff(n int) time.Duration {
+	const first, most = 500 * time.Millisecond, 15 * time.Minute
+	d := most
+	if n < 12 {
+		d = min(most, first<<max(0, n-1))
+	}
+	return d*3/4 + rand.N(d/2)
+}
+
+// Work makes one attempt and translates its end into what River is to do.
+func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
+	reason := doomed(job.Metadata)
+	if reason == nil && job.Attempt > job.MaxAttempts {
+		reason = errOrphaned
+	}
+	if reason == nil {
+		err := w.attempt(ctx, job)
+		if reason = w.verdict(job, err); reason == nil {
+			return w.outcome(err)
+		}
+	}
+	if err := w.bury(ctx, job, reason); err != nil {
+		return err
+	}
+	return river.JobCancel(reason)
+}
+
+// attempt runs the handler with a ctx that ends with the time limit, with
+// Cancel, and with a shutdown that has no more patience.
+func (w *worker) attempt(ctx context.Context, job *river.Job[args]) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	limit := fault.New(fault.Unavailable, "the attempt took longer than its limit of %v", w.handler.timeout)
+	ctx, stop := context.WithTimeoutCause(ctx, w.handler.timeout, limit)
+	defer stop()
+
+	w.client.began(job.ID, end)
+	defer w.client.ended(job.ID)
+	err := w.client.guard(func() error { return w.handler.work(ctx, job.EncodedArgs) })
+	// The reason of an end from outside says more than "context canceled".
+	if cause := context.Cause(ctx); err != nil && errors.Is(err, ctx.Err()) && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// verdict returns why the job must not be tried again, nil if it may be or is done.
+func (w *worker) verdict(job *river.Job[args], err error) error {
+	_, later := asLater(err)
+	switch {
+	case err == nil, later, errors.Is(err, errStopping), errors.Is(err, errLost):
+		return nil
+	case errors.Is(err, errCancelled), !fault.KindOf(err).Retry(), job.Attempt >= job.MaxAttempts:
+		return err
+	}
+	return nil
+}
+
+func (w *worker) outcome(err error) error {
+	if d, later := asLater(err); later {
+		return river.JobSnooze(d)
+	}
+	if errors.Is(err, errStopping) || errors.Is(err, errLost) {
+		return river.JobSnooze(0) // not the job's fault
+	}
+	return err
+}
+
+// bury tells the noun. If that fails the job keeps the verdict and comes back
+// for this alone.
+func (w *worker) bury(ctx context.Context, job *river.Job[args], reason error) error {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), deadTimeout)
+	defer stop()
+	err := w.client.guard(func() error { return w.handler.dead(ctx, job.EncodedArgs, reason) })
+	if err == nil {
+		return nil
+	}
+	w.client.log.WarnContext(ctx, "job could not report its end, will retry",
+		"job", job.ID, "kind", job.Kind, "reason", reason, "error", err)
+	if err := river.RecordOutput(ctx, doom(reason)); err != nil {
+		return err
+	}
+	return river.JobSnooze(backoff(job.Attempt))
+}
+
+// guard turns a panic into an error that holds the stack.
+func (c *Client) guard(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.panics.Add(1)
+			stack := debug.Stack()
+			err = fault.New(fault.Internal, panicPrefix+"%v\n%s", p, stack[:min(len(stack), stackLimit)])
+		}
+	}()
+	return fn()
+}
+
+// verdictRow is a verdict in a job's metadata: the kind of fault and its text.
+// Cancel writes it at the top, an attempt in River's field for output.
+type verdictRow struct {
+	Dead   string        `json:"dead,omitempty"`
+	Kind   fault.Kind    `json:"fault,omitempty"`
+	Output *verdictEntry `json:"output,omitempty"`
+}
+
+type verdictEntry struct {
+	Dead string     `json:"dead"`
+	Kind fault.Kind `json:"fault"`
+}
+
+// doom is the metadata of a job that is to be buried without another attempt.
+func doom(reason error) json.RawMessage {
+	text, err := json.Marshal(verdictEntry{reason.Error(), fault.KindOf(reason)})
+	if err != nil {
+		panic(fmt.Sprintf("job: a string and a number do not marshal: %v", err))
+	}
+	return text
+}
+
+// doomed returns the reason in a job's metadata, nil if it has none.
+func doomed(metadata []byte) error {
+	var row verdictRow
+	if json.Unmarshal(metadata, &row) != nil {
+		return nil
+	}
+	switch {
+	case row.Dead != "" && row.Dead == errCancelled.Error():
+		return errCancelled
+	case row.Output != nil && row.Output.Dead != "":
+		return fault.New(row.Output.Kind, "%s", row.Output.Dead)
+	}
+	return nil
+}
+
+func (c *Client) began(id int64, end context.CancelCauseFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[id] = end
+}
+
+func (c *Client) ended(id int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.running, id)
+}
+
+// endAll ends the ctx of every job that runs here.
+func (c *Client) endAll(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, end := range c.running {
+		end(reason)
+	}
+}
