@@ -112,7 +112,7 @@ func (r *CARReader) next() (blocks.Block, int64, error) {
 	if r.at == r.end {
 		return nil, 0, io.EOF
 	}
-	length, err := varint.ReadUvarint(r)
+	length, err := varint.ReadUvarint(carBytes{r})
 	switch {
 	case errors.Is(err, io.EOF) && r.end < 0:
 		return nil, 0, io.EOF
@@ -165,7 +165,7 @@ func (r *CARReader) verify(c cid.Cid, data []byte) error {
 // zeros ends the stream where padding is allowed and only zeros follow.
 func (r *CARReader) zeros() error {
 	for r.o.ZeroPadded {
-		b, err := r.ReadByte()
+		b, err := carBytes{r}.ReadByte()
 		if errors.Is(err, io.EOF) {
 			return io.EOF
 		}
@@ -182,7 +182,7 @@ func (r *CARReader) zeros() error {
 // header reads a CARv1 header or a CARv2 pragma, which has the same frame.
 func (r *CARReader) header() (version int, err error) {
 	r.start = r.at
-	length, err := varint.ReadUvarint(r)
+	length, err := varint.ReadUvarint(carBytes{r})
 	switch {
 	case errors.Is(err, io.EOF) && r.at == 0:
 		return 0, r.broken(CAREmpty, nil)
@@ -249,9 +249,9 @@ func (r *CARReader) wrapped() (version int, err error) {
 	index := binary.LittleEndian.Uint64(head[32:])
 	const first = carV2Pragma + carV2Header
 	switch {
-	case offset < first || offset > 1<<62:
+	case offset < first || offset > 1<<61:
 		return 0, r.broken(CARBadHeader, fmt.Errorf("data at byte %d", offset))
-	case size == 0 || size > 1<<62:
+	case size == 0 || size > 1<<61:
 		return 0, r.broken(CARBadHeader, fmt.Errorf("data of %d bytes", size))
 	case index != 0 && index < offset+size:
 		return 0, r.broken(CARBadHeader, fmt.Errorf("index at byte %d, inside the data", index))
@@ -271,9 +271,11 @@ func (r *CARReader) wrapped() (version int, err error) {
 	return 2, nil
 }
 
-// ReadByte makes the reader an io.ByteReader for varints. It ends with the
-// payload.
-func (r *CARReader) ReadByte() (byte, error) {
+// carBytes reads a CAR's bytes one by one, for varints and padding. It ends
+// with the payload.
+type carBytes struct{ *CARReader }
+
+func (r carBytes) ReadByte() (byte, error) {
 	if r.at == r.end {
 		return 0, io.EOF
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/firth-project/firth/base/fault"
 )
@@ -133,6 +134,10 @@ func diskError(err error) error {
 		return fault.Mark(fault.Conflict, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fault.Mark(fault.Forbidden, err)
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return fault.Mark(fault.Invalid, err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fault.Mark(fault.Exhausted, err)
 	}
 	return err
 }
