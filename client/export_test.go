@@ -1,0 +1,4 @@
+package client
+
+// ReadEvents is the stream parser, for its fuzz test.
+var ReadEvents = readEvents
