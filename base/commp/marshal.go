@@ -40,7 +40,7 @@ func (t *Tree) MarshalBinary() ([]byte, error) {
 
 // UnmarshalBinary replaces the Tree by an encoded one. The error is ErrInput
 // for bytes that are torn, damaged or of another kind; then the Tree is as it
-// was. Memory is bounded by the length of data.
+// was. Memory is at most 256 times the length of data.
 func (t *Tree) UnmarshalBinary(data []byte) error {
 	fresh, err := decodeTree(data)
 	if err != nil {
