@@ -357,4 +357,3 @@ func FuzzCARReader(f *testing.F) {
 		}
 	})
 }
-

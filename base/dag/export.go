@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -121,6 +122,9 @@ func (x *exporter) write(ctx context.Context, n *node, path string) error {
 		return err
 	}
 	if n.kind == symlinkNode {
+		if len(n.data) == 0 || bytes.IndexByte(n.data, 0) >= 0 {
+			return fault.New(fault.Invalid, "%.200q: symbolic link to %.80q cannot be on a disk", path, n.data)
+		}
 		if err := x.root.Symlink(string(n.data), path); err != nil {
 			return diskError(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -267,3 +268,30 @@ func TestTreeRefuses(t *testing.T) {
 type zeroReader struct{}
 
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Files may come in from many goroutines at once.
+func TestTreeIsConcurrent(t *testing.T) {
+	var want cid.Cid
+	for range 3 {
+		s := newStore()
+		tr := dag.NewTree(s, profile(t, "kubo"))
+		var wg sync.WaitGroup
+		for i := range 64 {
+			wg.Go(func() {
+				path := fmt.Sprintf("%d/%d/f", i%3, i)
+				if _, err := tr.AddFile(t.Context(), path, generate(path, 300000)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		e, err := tr.Finish(t.Context())
+		if err != nil || (want.Defined() && e.Cid != want) {
+			t.Fatalf("%s, %v, want %s", e.Cid, err, want)
+		}
+		want = e.Cid
+		if err := dag.Complete(t.Context(), s, want); err != nil {
+			t.Error(err)
+		}
+	}
+}
