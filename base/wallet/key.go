@@ -31,8 +31,11 @@ const maxExport = 4096
 // Key is a private key with its address. It prints as its address, whatever
 // the verb. The zero Key signs nothing.
 type Key struct {
-	kind   Kind
-	secret [secretSize]byte // big-endian, BLS little-endian, as Lotus exports it
+	kind Kind
+	// secret is big-endian, BLS little-endian, as Lotus exports it. It is behind
+	// a pointer because fmt looks into unexported fields of other structs
+	// without asking Format.
+	secret *[secretSize]byte
 	addr   address.Address
 }
 
@@ -47,12 +50,12 @@ func NewKey(kind Kind, private []byte) (Key, error) {
 	if len(private) != secretSize {
 		return Key{}, fault.New(fault.Invalid, "%s key: %d private bytes, want %d", kind, len(private), secretSize)
 	}
-	k := Key{kind: kind, secret: [secretSize]byte(private)}
-	k.addr, err = s.address(&k.secret)
+	secret := [secretSize]byte(private)
+	addr, err := s.address(&secret)
 	if err != nil {
 		return Key{}, fault.Wrap(err, "%s key", kind)
 	}
-	return k, nil
+	return Key{kind, &secret, addr}, nil
 }
 
 // Generate makes a new key from randomness, crypto/rand.Reader outside of
@@ -103,9 +106,12 @@ func Import(lotusExport []byte) (Key, error) {
 	return NewKey(e.Type, e.PrivateKey)
 }
 
-// Export returns the key as `lotus wallet export` prints it, without a newline.
-// Whoever has it has the key.
+// Export returns the key as `lotus wallet export` prints it, without a newline;
+// nothing for the zero Key. Whoever has it has the key.
 func (k Key) Export() []byte {
+	if k.secret == nil {
+		return nil
+	}
 	raw, err := json.Marshal(exported{k.kind, k.secret[:]})
 	if err != nil {
 		panic("wallet: a string and bytes always marshal")
@@ -134,7 +140,7 @@ func (k Key) Sign(msg []byte) (crypto.Signature, error) {
 	if err != nil {
 		return crypto.Signature{}, err
 	}
-	data, err := s.sign(&k.secret, msg)
+	data, err := s.sign(k.secret, msg)
 	if err != nil {
 		return crypto.Signature{}, fault.Wrap(err, "sign as %s", FormatAddress(k.addr))
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -46,8 +47,12 @@ func openSeal(dir string, secret []byte, work int) (*seal, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return s, err
 	}
-	if orphans, err := filepath.Glob(filepath.Join(dir, keyPrefix+"*"+keySuffix)); err != nil || len(orphans) > 0 {
-		return nil, fault.New(fault.Invalid, "%s is gone but %d keys need it: restore it from a backup", identityFile, len(orphans))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return isKeyFile(e.Name()) }) {
+		return nil, fault.New(fault.Invalid, "%s is gone but keys here need it: restore it from a backup", identityFile)
 	}
 	if err := create(path, secret, work); err != nil {
 		return nil, err
