@@ -3,6 +3,7 @@ package dag
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
 	"github.com/ipfs/go-cid"
@@ -195,6 +196,20 @@ func (w *Walker) first(c cid.Cid) bool {
 	_, seen := w.seen[key]
 	w.seen[key] = struct{}{}
 	return !seen
+}
+
+// Children returns what a block links to, in its order; a raw leaf links to
+// nothing and is not read. Identity CIDs, which are no blocks, are left out.
+func Children(ctx context.Context, g Getter, c cid.Cid) ([]cid.Cid, error) {
+	if c.Type() == cid.Raw {
+		return nil, nil
+	}
+	data, err := fetch(ctx, g, c)
+	if err != nil {
+		return nil, err
+	}
+	all, err := children(c, data)
+	return slices.DeleteFunc(all, isIdentity), err
 }
 
 // children returns the links of a block, in its order.
