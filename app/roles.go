@@ -1,0 +1,57 @@
+package app
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/firth-project/firth/base/fault"
+)
+
+// Role is one thing a node does. Roles meet only in the database, the blob
+// store, the job queue and the event log, so together in one process and apart
+// in several they are the same code.
+type Role struct {
+	Name  string
+	Does  string
+	Doors []string // "api", "gateway"
+	Kinds []string // prefixes of the job kinds it works
+}
+
+// AllRoles runs every role.
+const AllRoles = "all"
+
+// Roles is the table of roles.
+func Roles() []Role {
+	return []Role{
+		{Name: "api", Does: "takes contents in and answers the JSON API", Doors: []string{"api"}},
+		{Name: "gateway", Does: "serves contents by CID and pieces to providers", Doors: []string{"gateway"}},
+		{Name: "packer", Does: "turns buckets into pieces", Kinds: []string{"content.", "bucket.", "piece."}},
+		{Name: "dealer", Does: "keeps policies true by proposing deals", Kinds: []string{"deal.reconcile", "deal.propose"}},
+		{Name: "tracker", Does: "follows deals with providers and on chain", Kinds: []string{"deal.check"}},
+		{Name: "index", Does: "keeps the facts about providers", Kinds: []string{"provider."}},
+	}
+}
+
+// ParseRoles reads a comma-separated list of role names, or "all".
+func ParseRoles(list string) ([]Role, error) {
+	table := Roles()
+	if list == AllRoles {
+		return table, nil
+	}
+	var names []string
+	for _, r := range table {
+		names = append(names, r.Name)
+	}
+	var chosen []Role
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.Index(names, strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fault.New(fault.Invalid, "configuration roles: unknown role %q, known are %s or %s",
+				name, strings.Join(names, ", "), AllRoles)
+		}
+		if !slices.ContainsFunc(chosen, func(r Role) bool { return r.Name == names[i] }) {
+			chosen = append(chosen, table[i])
+		}
+	}
+	return chosen, nil
+}
