@@ -24,6 +24,7 @@ func openPostgres(ctx context.Context, url string) (*bun.DB, *bell, error) {
 	// bun writes arguments into the text, so a cache of prepared statements
 	// would never hit and cost a second round trip for every query.
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.RuntimeParams["timezone"] = "UTC" // CURRENT_TIMESTAMP in a TIMESTAMP column
 	pool := stdlib.OpenDB(*cfg)
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)

@@ -46,7 +46,7 @@ func (c *Client) rescue(ctx context.Context, which string) (jobs int, err error)
 	err = c.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var queues []Queue
 		err := tx.NewRaw(`UPDATE river_job SET state = 'available', scheduled_at = created_at
-			WHERE ` + which + ` RETURNING queue`).Scan(ctx, &queues)
+			WHERE `+which+` RETURNING queue`).Scan(ctx, &queues)
 		for _, q := range queues {
 			tx.Wake(queueTopic(q))
 		}
