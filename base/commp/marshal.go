@@ -49,12 +49,15 @@ func (t *Tree) UnmarshalBinary(data []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.raw, t.root, t.set = fresh.raw, fresh.root, fresh.set
+	if t.kernel.nodes == nil { // the zero Tree, as decoders make it
+		t.kernel = portable
+	}
 	return nil
 }
 
 // LoadTree is UnmarshalBinary into a new Tree.
 func LoadTree(data []byte) (*Tree, error) {
-	t := NewTree(0)
+	t := new(Tree)
 	if err := t.UnmarshalBinary(data); err != nil {
 		return nil, err
 	}

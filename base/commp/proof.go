@@ -39,7 +39,7 @@ func (t *Tree) Proof(off, n int64, data io.ReaderAt) (Proof, error) {
 	if err := t.complete(); err != nil {
 		return Proof{}, err
 	}
-	e := t.engines.Get().(*engine)
+	e := t.engine()
 	defer t.engines.Put(e)
 
 	p := Proof{Offset: off, Length: n, Height: heightOf(uint64(t.raw))}

@@ -22,7 +22,9 @@ type Range struct {
 // that is setting slots at the moment.
 //
 // All methods may be called from any number of goroutines at the same time.
+// The zero Tree is good for UnmarshalBinary only.
 type Tree struct {
+	kernel  kernel
 	engines sync.Pool
 
 	mu   sync.RWMutex
@@ -39,9 +41,16 @@ func newTree(rawSize int64, k kernel) *Tree {
 	if rawSize < 0 || rawSize > MaxTreeRaw {
 		panic("commp: tree of a size out of range")
 	}
-	t := &Tree{engines: sync.Pool{New: func() any { return newEngine(k) }}}
+	t := &Tree{kernel: k}
 	t.resize(rawSize)
 	return t
+}
+
+func (t *Tree) engine() *engine {
+	if e, ok := t.engines.Get().(*engine); ok {
+		return e
+	}
+	return newEngine(t.kernel)
 }
 
 func (t *Tree) resize(rawSize int64) {
@@ -51,7 +60,7 @@ func (t *Tree) resize(rawSize int64) {
 	copy(set, t.set)
 	t.raw, t.root, t.set = rawSize, root, set
 	if rawSize == 0 {
-		e := t.engines.Get().(*engine)
+		e := t.engine()
 		defer t.engines.Put(e)
 		t.root[0], t.set[0] = e.zero[quadHeight], 1
 	}
@@ -82,7 +91,7 @@ func (t *Tree) SetAt(off int64, raw []byte) error {
 	case end%SlotRaw != 0 && end != size:
 		return inputError("bytes %d to %d end inside a slot and before %d", off, end, size)
 	}
-	e := t.engines.Get().(*engine)
+	e := t.engine()
 	defer t.engines.Put(e)
 	height := min(slotHeight, heightOf(uint64(size)))
 	for i := int(off / SlotRaw); len(raw) > 0; i++ {
@@ -209,7 +218,7 @@ func (t *Tree) PiecePadded(padded uint64) (Piece, error) {
 	if err := t.complete(); err != nil {
 		return Piece{}, err
 	}
-	e := t.engines.Get().(*engine)
+	e := t.engine()
 	defer t.engines.Put(e)
 	own := min(slotHeight, heightOf(uint64(t.raw)))
 	if own < slotHeight {
