@@ -51,6 +51,7 @@ var rooms = []room{
 	{"flow", "deal", "Deal, Policy, reconciler, markets, tracker"},
 	{"flow", "retrieval", "find, fetch, verify, restore; prober"},
 	{"flow", "snapshot", "captures of the Filecoin chain"},
+	{"flow", "node", "the list of running processes and their roles"},
 
 	{"base", "commp", "piece commitment, proofs"},
 	{"base", "sha256x", "many SHA-256 at once"},

@@ -115,19 +115,47 @@ func noPanic(m *module) (out []finding) {
 			if isFunc && (may.MatchString(fn.Name.Name) || strings.Contains(fn.Doc.Text(), "panics")) {
 				continue
 			}
-			ast.Inspect(d, func(n ast.Node) bool {
-				c, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				if x, ok := c.Fun.(*ast.Ident); ok && x.Name == "panic" && !reasons[m.fset.Position(c.End()).Line] {
+			for _, c := range panicsIn(d) {
+				if !reasons[m.fset.Position(c.End()).Line] {
 					out = append(out, finding{m.at(c.Pos()), "panic"})
 				}
-				return true
-			})
+			}
 		}
 	}
 	return out
+}
+
+// panicsIn lists the calls of panic, save those that pass on what the same
+// declaration recovered.
+func panicsIn(d ast.Decl) (out []*ast.CallExpr) {
+	var recovered []string
+	ast.Inspect(d, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			if x, ok := n.Lhs[0].(*ast.Ident); ok && len(n.Rhs) == 1 && calls(n.Rhs[0], "recover") {
+				recovered = append(recovered, x.Name)
+			}
+		case *ast.CallExpr:
+			if !calls(n, "panic") {
+				return true
+			}
+			if x, ok := n.Args[0].(*ast.Ident); !ok || !slices.Contains(recovered, x.Name) {
+				out = append(out, n)
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// calls reports whether x calls the built-in of that name.
+func calls(x ast.Expr, name string) bool {
+	c, ok := x.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	fn, ok := c.Fun.(*ast.Ident)
+	return ok && fn.Name == name
 }
 
 func (m *module) commentedLines(f *file) map[int]bool {

@@ -15,7 +15,7 @@ import (
 // vagueNames say nothing about what a package or file holds.
 var vagueNames = []string{
 	"util", "utils", "common", "core", "model", "models", "type", "types", "manager", "managers",
-	"handler", "handlers", "helper", "helpers", "misc", "lib", "stuff", "shared",
+	"handler", "handlers", "helper", "helpers", "misc", "lib", "stuff",
 }
 
 // synonym is a word the glossary has another word for. It is matched in the
