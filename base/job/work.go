@@ -164,7 +164,7 @@ type verdictEntry struct {
 func doom(reason error) json.RawMessage {
 	text, err := json.Marshal(verdictEntry{reason.Error(), fault.KindOf(reason)})
 	if err != nil {
-		panic(fmt.Sprintf("job: a string and a number do not marshal: %v", err))
+		panic(fmt.Sprintf("job: a string and a number do not marshal: %v", err)) // cannot happen: both marshal as they are
 	}
 	return text
 }

@@ -114,7 +114,7 @@ func (k Key) Export() []byte {
 	}
 	raw, err := json.Marshal(exported{k.kind, k.secret[:]})
 	if err != nil {
-		panic("wallet: a string and bytes always marshal")
+		panic("wallet: a string and bytes always marshal") // cannot happen: both marshal as they are
 	}
 	return hex.AppendEncode(nil, raw)
 }
