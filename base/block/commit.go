@@ -1,0 +1,325 @@
+package block
+
+import (
+	"context"
+	"sync"
+)
+
+// request is one caller's items on their way through a commit.
+type request struct {
+	items []item
+	epoch uint64 // of the index when the items were looked up
+	done  bool
+	err   error
+}
+
+// queue gathers requests while a commit is under way. Whoever gets the turn
+// next commits all of them: the slower the disk, the larger the group.
+type queue struct {
+	turn sync.Mutex
+
+	mu      sync.Mutex
+	waiting []*request
+}
+
+func (q *queue) add(r *request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, r)
+}
+
+// take removes the first requests, up to about limit bytes, at least one.
+func (q *queue) take(limit int64) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, size := 0, int64(0)
+	for n < len(q.waiting) && (n == 0 || size < limit) {
+		for _, it := range q.waiting[n].items {
+			size += int64(len(it.data))
+		}
+		n++
+	}
+	group := q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
+	return group
+}
+
+// put drops what is held before it queues: held means durable, since the index
+// learns of a block after the sync.
+func (l *log) put(ctx context.Context, items []item) error {
+	epoch := l.idx.now()
+	fresh := items[:0]
+	for _, it := range items {
+		_, held, err := l.find(ctx, it.key)
+		if err != nil {
+			return err
+		}
+		if !held {
+			fresh = append(fresh, it)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	return l.enqueue(&request{items: fresh, epoch: epoch})
+}
+
+// submit commits items of any sort.
+func (l *log) submit(ctx context.Context, items []item) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.enqueue(&request{items: items, epoch: unknownEpoch})
+}
+
+// unknownEpoch makes a commit ask the whole index.
+const unknownEpoch = ^uint64(0)
+
+func (l *log) enqueue(r *request) error {
+	l.queue.add(r)
+	l.queue.turn.Lock()
+	defer l.queue.turn.Unlock()
+	for !r.done {
+		group := l.queue.take(l.groupBytes)
+		err := l.commit(group)
+		for _, m := range group {
+			m.done, m.err = true, err
+		}
+	}
+	return r.err
+}
+
+// change is an item that has its place in the log.
+type change struct {
+	entry
+	old      entry // the live copy that this puts an end to
+	replaces bool  // there is one
+	carried  bool  // a tombstone that the index knows already
+}
+
+// commit writes a group and syncs it once. The group shares its error: when it
+// fails, what is not synced yet is taken off the log again.
+func (l *log) commit(group []*request) error {
+	if err := l.isClosed(); err != nil {
+		return err
+	}
+	if err := l.repair(); err != nil {
+		return err
+	}
+	if l.idx.full() || l.unsealed >= l.checkpointBytes {
+		if _, err := l.seal(); err != nil {
+			return err
+		}
+	}
+	p := batch{log: l, seen: map[key]entry{}}
+	for _, r := range group {
+		for i := range r.items {
+			if err := p.add(&r.items[i], r.epoch); err != nil {
+				return err
+			}
+		}
+	}
+	return p.write()
+}
+
+// batch gathers the sections of a commit until they are written: at its end, and
+// where a segment is full.
+type batch struct {
+	log     *log
+	seen    map[key]entry // what this commit has placed
+	changes []change
+	bufs    [][]byte
+	heads   []byte
+	size    int64
+}
+
+func (p *batch) add(it *item, epoch uint64) error {
+	cur, known, err := p.current(it.key, epoch)
+	if err != nil {
+		return err
+	}
+	ch := change{old: cur, replaces: known && !cur.has(dead)}
+	if !it.due(cur, ch.replaces) {
+		return nil
+	}
+	if err := p.room(it); err != nil {
+		return err
+	}
+	seg := p.log.active
+	off := seg.Size + p.size
+	rank := rankAt(seg.ID, off)
+	start := len(p.heads)
+	e := entry{key: it.key, rank: rank, seg: seg.ID, off: uint32(off), size: uint32(len(it.data)), flag: it.flag | verified}
+	if it.flag&dead == 0 {
+		p.heads = appendHead(p.heads, it.cid, len(it.data))
+		e.head = uint8(len(p.heads) - start)
+		p.bufs = append(p.bufs, p.heads[start:], it.data)
+	} else {
+		if it.rank != 0 {
+			e.rank, ch.carried = it.rank, true
+		}
+		p.heads = tombstone(p.heads, e.rank, it.cid.Hash())
+		e.size = uint32(8 + len(it.cid.Hash()))
+		e.head = uint8(len(p.heads) - start - int(e.size))
+		p.bufs = append(p.bufs, p.heads[start:])
+	}
+	ch.entry = e
+	p.size += e.bytes()
+	p.changes = append(p.changes, ch)
+	if !ch.carried {
+		p.seen[it.key] = e
+	}
+	return nil
+}
+
+// due reports whether the item changes anything, cur being the live entry of
+// its key if there is one.
+func (it *item) due(cur entry, live bool) bool {
+	switch {
+	case it.from != nil: // moved or quarantined: only that copy
+		return live && cur.at(*it.from)
+	case it.flag&dead == 0:
+		return !live
+	case it.rank != 0: // carried on
+		return !live
+	}
+	return live
+}
+
+// current is what holds for a key after what this commit has placed so far.
+func (p *batch) current(k key, epoch uint64) (entry, bool, error) {
+	if e, ok := p.seen[k]; ok {
+		return e, true, nil
+	}
+	if epoch != unknownEpoch {
+		if e, hit, same := p.log.idx.since(k, epoch); same {
+			return e, hit, nil
+		}
+	}
+	return p.log.idx.find(k)
+}
+
+// room makes sure that the item fits into the active segment, beginning a new
+// one if need be.
+func (p *batch) room(it *item) error {
+	need := int64(len(it.data)) + 2*int64(it.cid.ByteLen()) + 64
+	l := p.log
+	if l.active != nil {
+		end := l.active.Size + p.size
+		if end+need <= l.segmentBytes || end == int64(len(segmentHeader)) {
+			return nil
+		}
+		if err := p.write(); err != nil {
+			return err
+		}
+	}
+	return l.roll()
+}
+
+// write makes the gathered sections durable, then known.
+func (p *batch) write() error {
+	if len(p.changes) == 0 {
+		return nil
+	}
+	l, s := p.log, p.log.active
+	if end := s.Size + p.size; end > s.reserved {
+		s.reserved = end + min(max(end, 1<<20), 64<<20)
+		s.file.reserve(s.Size, s.reserved-s.Size)
+	}
+	l.broken = true
+	err := s.file.writeAt(p.bufs, s.Size)
+	if err == nil {
+		err = s.file.sync()
+	}
+	if err != nil {
+		if rerr := l.repair(); rerr != nil {
+			l.logger.Error("segment not cut back", "segment", segmentName(s.ID), "err", rerr)
+		}
+		return classify(err, "write segment %s in %s", segmentName(s.ID), l.fs)
+	}
+	l.broken = false
+	l.mu.Lock()
+	s.Size += p.size
+	l.mu.Unlock()
+	l.unsealed += p.size
+	l.apply(p.changes)
+	p.changes, p.bufs, p.heads, p.size = p.changes[:0], p.bufs[:0], nil, 0
+	return nil
+}
+
+// repair cuts the active segment back to what was acknowledged after a write
+// that failed. Until it succeeds nothing more is written: bytes that nobody was
+// promised must not come back after a restart.
+func (l *log) repair() error {
+	if !l.broken || l.active == nil {
+		return nil
+	}
+	s := l.active
+	s.reserved = s.Size
+	if err := s.file.truncate(s.Size); err != nil {
+		return classify(err, "cut segment %s in %s", segmentName(s.ID), l.fs)
+	}
+	if err := s.file.sync(); err != nil {
+		return classify(err, "cut segment %s in %s", segmentName(s.ID), l.fs)
+	}
+	l.broken = false
+	return nil
+}
+
+// roll closes the active segment and begins the next.
+func (l *log) roll() error {
+	if s := l.active; s != nil {
+		_ = s.file.truncate(s.Size) // gives reserved space back
+		l.active = nil
+	}
+	l.lastID++ // also when this fails: what the failure leaves is never taken for a segment
+	id := l.lastID
+	name := segmentName(id)
+	f, err := l.fs.create(name)
+	if err != nil {
+		return classify(err, "begin segment %s in %s", name, l.fs)
+	}
+	err = f.writeAt([][]byte{[]byte(segmentHeader)}, 0)
+	if err == nil {
+		err = l.fs.sync(segmentFolder)
+	}
+	if err != nil {
+		_ = f.Close()
+		_ = l.fs.remove(name)
+		return classify(err, "begin segment %s in %s", name, l.fs)
+	}
+	l.active = &segment{segmentState: segmentState{ID: id, Size: int64(len(segmentHeader))}, file: f}
+	l.mu.Lock()
+	l.segments[id] = l.active
+	l.mu.Unlock()
+	return nil
+}
+
+// apply makes durable changes known: numbers first, then the index.
+func (l *log) apply(changes []change) {
+	known := make([]entry, 0, len(changes))
+	l.mu.Lock()
+	for _, ch := range changes {
+		s := l.segments[ch.seg]
+		if ch.head > 0 { // a section of its own, not just a hidden copy
+			s.Live += ch.bytes()
+		}
+		switch {
+		case !ch.has(dead):
+			l.blocks++
+		case ch.head > 0:
+			s.Marks += ch.bytes()
+		}
+		if ch.replaces {
+			l.blocks--
+			if old := l.segments[ch.old.seg]; old != nil {
+				old.Live -= ch.old.bytes()
+			}
+		}
+		if !ch.carried {
+			known = append(known, ch.entry)
+		}
+	}
+	l.mu.Unlock()
+	l.idx.put(known)
+}

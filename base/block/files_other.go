@@ -1,0 +1,17 @@
+//go:build !linux
+
+package block
+
+func (f osFile) writeAt(bufs [][]byte, off int64) error {
+	for _, b := range bufs {
+		if _, err := f.WriteAt(b, off); err != nil {
+			return err
+		}
+		off += int64(len(b))
+	}
+	return nil
+}
+
+func (f osFile) sync() error { return f.Sync() }
+
+func (f osFile) reserve(off, n int64) {}
