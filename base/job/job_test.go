@@ -1,0 +1,373 @@
+package job_test
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/firth-project/firth/base/db"
+	"github.com/firth-project/firth/base/db/dbtest"
+	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/job"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+type note struct {
+	N int `json:"n"`
+}
+
+// each runs fn on both engines over a migrated database.
+func each(t *testing.T, fn func(t *testing.T, d *db.DB)) {
+	t.Helper()
+	dbtest.Each(t, func(t *testing.T, open func(t *testing.T, migrations ...fs.FS) *db.DB) {
+		d := open(t)
+		if err := job.Migrate(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		fn(t, d)
+	})
+}
+
+func newClient(t *testing.T, d *db.DB, o job.Options) *job.Client {
+	t.Helper()
+	c, err := job.New(d, quiet, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// run works jobs until stop is called or the test ends.
+func run(t *testing.T, c *job.Client) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	var stopped atomic.Bool
+	stop = func() {
+		cancel()
+		if stopped.Swap(true) {
+			return
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func enqueue(t *testing.T, d *db.DB, c *job.Client, k job.Kind[note], n int, opts ...job.Option) {
+	t.Helper()
+	err := d.Tx(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		return job.Enqueue(ctx, c, tx, k, note{n}, opts...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing came within 20 s")
+		panic("unreachable")
+	}
+}
+
+// settle waits until the only job of the kind is in the state.
+func settle(t *testing.T, c *job.Client, kind string, state job.State) job.Job {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		jobs, err := c.List(t.Context(), job.Filter{Kind: kind})
+		if err != nil || len(jobs) != 1 {
+			t.Fatalf("List = %+v, %v; want one job", jobs, err)
+		}
+		if jobs[0].State == state {
+			return jobs[0]
+		}
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("job is %+v, want %s", jobs[0], state)
+		}
+	}
+}
+
+// The wake-up: alone, in a burst, and after a rollback, a job starts within
+// 250 ms after its commit. On PostgreSQL another process enqueued it.
+func TestStartsSoonAfterCommit(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.soon"}
+		started := make(chan time.Time, 100)
+		worker := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
+			started <- time.Now()
+			return nil
+		}, nil)}, Workers: map[job.Queue]int{job.Light: 100}})
+		run(t, worker)
+		from := d
+		if d.Engine() == db.PostgreSQL {
+			from = dbtest.Reopen(t, d.URL())
+		}
+		c := newClient(t, from, job.Options{})
+		enqueue(t, from, c, k, 0) // the client has started when this one has
+		receive(t, started)
+
+		within := func(what string, took []time.Duration) {
+			t.Helper()
+			slices.Sort(took)
+			t.Logf("%s: half within %v, all within %v", what, took[len(took)/2], took[len(took)-1])
+			if worst := took[len(took)-1]; worst > 250*time.Millisecond {
+				t.Errorf("%s: started after %v", what, worst)
+			}
+		}
+		var spaced, rolledBack, burst []time.Duration
+		for range 10 {
+			enqueue(t, from, c, k, 1)
+			began := time.Now()
+			spaced = append(spaced, receive(t, started).Sub(began))
+		}
+		within("spaced", spaced)
+		for range 5 {
+			from.Tx(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+				job.Enqueue(ctx, c, tx, k, note{-1})
+				return fault.New(fault.Conflict, "no")
+			})
+			enqueue(t, from, c, k, 2)
+			began := time.Now()
+			rolledBack = append(rolledBack, receive(t, started).Sub(began))
+		}
+		within("after a rollback", rolledBack)
+		for range 50 {
+			enqueue(t, from, c, k, 3)
+		}
+		began := time.Now()
+		for range 50 {
+			burst = append(burst, receive(t, started).Sub(began))
+		}
+		within("burst", burst)
+		if len(started) != 0 {
+			t.Error("a job of a rolled back transaction ran")
+		}
+	})
+}
+
+func TestUniqueIsOncePerEqualArguments(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.unique", Unique: true}
+		ran, proceed := make(chan int, 10), make(chan struct{})
+		c := newClient(t, d, job.Options{})
+		c.Handle(k.Handle(func(_ context.Context, n note) error {
+			ran <- n.N
+			<-proceed
+			return nil
+		}, nil))
+		enqueue(t, d, c, k, 1)
+		enqueue(t, d, c, k, 1) // waiting
+		enqueue(t, d, c, k, 2)
+		run(t, c)
+		got := []int{receive(t, ran), receive(t, ran)}
+		slices.Sort(got)
+		if !slices.Equal(got, []int{1, 2}) {
+			t.Errorf("ran %v", got)
+		}
+		enqueue(t, d, c, k, 1) // running
+		if jobs, err := c.List(t.Context(), job.Filter{State: job.Running}); err != nil || len(jobs) != 2 {
+			t.Errorf("running: %+v, %v", jobs, err)
+		}
+		close(proceed)
+		waitFor(t, func() bool {
+			jobs, err := c.List(t.Context(), job.Filter{State: job.Done})
+			return err == nil && len(jobs) == 2
+		})
+		enqueue(t, d, c, k, 1) // done: a new one
+		if n := receive(t, ran); n != 1 || len(ran) != 0 {
+			t.Errorf("ran %d, and %d more", n, len(ran))
+		}
+	})
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !ok() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatal("it did not come to pass within 20 s")
+		}
+	}
+}
+
+func TestRetryByKindOfFault(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		passing := job.Kind[note]{Name: "test.passing", Attempts: 3}
+		invalid := job.Kind[note]{Name: "test.invalid", Attempts: 3}
+		spent := job.Kind[note]{Name: "test.spent", Attempts: 2}
+		var passed, refused, died, burials atomic.Int64
+		reasons := make(chan error, 10)
+		bury := func(_ context.Context, n note, reason error) error {
+			if n.N != 7 {
+				t.Errorf("buried with %+v", n)
+			}
+			burials.Add(1)
+			reasons <- reason
+			return nil
+		}
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{
+			passing.Handle(func(context.Context, note) error {
+				if passed.Add(1) == 1 {
+					return fault.New(fault.Unavailable, "provider f01: no answer")
+				}
+				return nil
+			}, bury),
+			invalid.Handle(func(context.Context, note) error {
+				refused.Add(1)
+				return fault.New(fault.Invalid, "piece 7: too large")
+			}, bury),
+			spent.Handle(func(context.Context, note) error {
+				died.Add(1)
+				return fault.New(fault.Unavailable, "provider f02: no answer")
+			}, bury),
+		}})
+		for _, k := range []job.Kind[note]{passing, invalid, spent} {
+			enqueue(t, d, c, k, 7)
+		}
+		run(t, c)
+
+		if j := settle(t, c, passing.Name, job.Done); j.Attempt != 2 || passed.Load() != 2 || j.Error != "provider f01: no answer" {
+			t.Errorf("passing: %+v after %d attempts", j, passed.Load())
+		}
+		if j := settle(t, c, invalid.Name, job.Dead); refused.Load() != 1 || !strings.Contains(j.Error, "piece 7: too large") || j.FinalizedAt.IsZero() {
+			t.Errorf("invalid: %+v after %d attempts", j, refused.Load())
+		}
+		if j := settle(t, c, spent.Name, job.Dead); died.Load() != 2 || j.Attempt != 2 || !strings.Contains(j.Error, "provider f02") {
+			t.Errorf("spent: %+v after %d attempts", j, died.Load())
+		}
+		kinds := []string{fault.KindOf(receive(t, reasons)).String(), fault.KindOf(receive(t, reasons)).String()}
+		slices.Sort(kinds)
+		if burials.Load() != 2 || !slices.Equal(kinds, []string{"invalid", "unavailable"}) {
+			t.Errorf("%d buried, for %v", burials.Load(), kinds)
+		}
+	})
+}
+
+// What could not be told is told again, without another attempt at the work.
+func TestBurialIsRetriedAlone(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.burial"}
+		var attempts, burials atomic.Int64
+		last := make(chan error, 1)
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(
+			func(context.Context, note) error {
+				attempts.Add(1)
+				return fault.New(fault.Forbidden, "wallet f1abc: not ours")
+			},
+			func(_ context.Context, _ note, reason error) error {
+				if burials.Add(1) == 1 {
+					panic("the database is away")
+				}
+				last <- reason
+				return nil
+			})}})
+		enqueue(t, d, c, k, 1)
+		run(t, c)
+		if reason := receive(t, last); !fault.Is(reason, fault.Forbidden) || reason.Error() != "wallet f1abc: not ours" {
+			t.Errorf("reason = %v", reason)
+		}
+		settle(t, c, k.Name, job.Dead)
+		if attempts.Load() != 1 || burials.Load() != 2 {
+			t.Errorf("%d attempts, %d burials", attempts.Load(), burials.Load())
+		}
+	})
+}
+
+func TestPanicIsRecordedAndRetried(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.panic", Attempts: 2}
+		var attempts atomic.Int64
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
+			if attempts.Add(1) == 1 {
+				explode()
+			}
+			return nil
+		}, nil)}})
+		enqueue(t, d, c, k, 1)
+		run(t, c)
+		j := settle(t, c, k.Name, job.Done)
+		if !j.Panicked || c.Panics() != 1 || !strings.HasPrefix(j.Error, "panic: boom\n") || !strings.Contains(j.Error, "explode") {
+			t.Errorf("%d panics, job %+v", c.Panics(), j)
+		}
+	})
+}
+
+func explode() { panic("boom") }
+
+func TestAttemptHasALimit(t *testing.T) {
+	d := dbtest.SQLite(t)
+	if err := job.Migrate(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	k := job.Kind[note]{Name: "test.slow", Timeout: 20 * time.Millisecond, Attempts: 1}
+	c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(ctx context.Context, _ note) error {
+		<-ctx.Done()
+		return fault.Wrap(ctx.Err(), "wait")
+	}, nil)}})
+	enqueue(t, d, c, k, 1)
+	run(t, c)
+	if j := settle(t, c, k.Name, job.Dead); !strings.Contains(j.Error, "limit of 20ms") {
+		t.Errorf("error = %q", j.Error)
+	}
+}
+
+func TestLaterCountsNoAttempt(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.later", Attempts: 1}
+		var calls atomic.Int64
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
+			if calls.Add(1) < 3 {
+				return fault.Wrap(job.Later(10*time.Millisecond), "wait for epoch")
+			}
+			return nil
+		}, nil)}})
+		enqueue(t, d, c, k, 1)
+		run(t, c)
+		if j := settle(t, c, k.Name, job.Done); j.Attempt != 1 || j.Error != "" || calls.Load() != 3 {
+			t.Errorf("%+v after %d calls", j, calls.Load())
+		}
+	})
+}
+
+func TestAtHoldsBack(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.at"}
+		ran := make(chan time.Time, 1)
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
+			ran <- time.Now()
+			return nil
+		}, nil)}})
+		run(t, c)
+		at := time.Now().Add(700 * time.Millisecond)
+		enqueue(t, d, c, k, 1, job.At(at))
+		if j := settle(t, c, k.Name, job.Waiting); j.NextAttempt.Sub(at).Abs() > time.Millisecond {
+			t.Errorf("next attempt %v, want %v", j.NextAttempt, at)
+		}
+		if late := receive(t, ran).Sub(at); late < -time.Millisecond || late > 4*time.Second {
+			t.Errorf("ran %v after its time", late)
+		}
+	})
+}
