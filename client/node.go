@@ -8,7 +8,7 @@ import (
 
 // Node is one running process of the deployment.
 type Node struct {
-	ID        int64     `json:"id"`
+	ID        string    `json:"id" doc:"random, new with each start"`
 	Roles     []string  `json:"roles" nullable:"false"`
 	Version   string    `json:"version"`
 	Address   string    `json:"address,omitempty" doc:"where its doors listen"`
