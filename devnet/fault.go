@@ -82,7 +82,7 @@ func ParseFaults(s string) (map[int]Fault, error) {
 		}
 		number, name, ok := strings.Cut(item, ":")
 		n, err := strconv.Atoi(strings.TrimSpace(number))
-		if !ok || err != nil || n < 1 {
+		if !ok || err != nil || n < 1 || strings.TrimSpace(name) == "" {
 			return nil, fault.New(fault.Invalid, "fault %q: want the number of a provider, a colon and a fault, as in 2:reject", item)
 		}
 		f, err := ParseFault(strings.TrimSpace(name))

@@ -202,6 +202,7 @@ func (n *Network) serveRPC(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/routing/v1/providers/{cid}", routing(n.present))
+	mux.Handle("/devnet/", n.control())
 	mux.Handle("/", newRPC(ctx, n.ledger, n.cfg.Log))
 	n.rpcURL = "http://" + listener.Addr().String()
 	n.rpc = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
@@ -239,14 +240,14 @@ func (n *Network) SetFault(provider string, f Fault) error {
 }
 
 // Import gives an offline deal its data, as a provider's operator does once a
-// disk has arrived. The file is copied. Data that are not the deal's are
-// Invalid, and the deal waits on; a deal that does not wait is Conflict.
-func (n *Network) Import(ctx context.Context, provider string, deal uuid.UUID, file string) error {
+// disk has arrived. Data that are not the deal's are Invalid, and the deal
+// waits on; a deal that does not wait is Conflict.
+func (n *Network) Import(ctx context.Context, provider string, deal uuid.UUID, data io.Reader) error {
 	p, err := n.provider(provider)
 	if err != nil {
 		return err
 	}
-	return fault.Wrap(p.importFile(ctx, deal, file), "import data of deal %s", deal)
+	return fault.Wrap(p.importData(ctx, deal, data), "import data of deal %s", deal)
 }
 
 func (n *Network) provider(name string) (*provider, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -222,10 +223,9 @@ func (p *provider) Transports(context.Context) mk12.TransportsResponse {
 	}}
 }
 
-// importFile gives an offline deal its data: the file is copied, so the caller
-// keeps it. A file that is not the deal's is Invalid and leaves the deal
-// waiting for another.
-func (p *provider) importFile(ctx context.Context, id uuid.UUID, path string) error {
+// importData gives an offline deal its data. Data that are not the deal's are
+// Invalid and leave the deal waiting for others.
+func (p *provider) importData(ctx context.Context, id uuid.UUID, data io.Reader) error {
 	p.mu.Lock()
 	a, ok := p.deals[id]
 	waiting := ok && a.params.IsOffline && a.checkpoint == mk12.Accepted && !a.importing
@@ -242,7 +242,7 @@ func (p *provider) importFile(ctx context.Context, id uuid.UUID, path string) er
 	if p.expired(a) {
 		return fault.New(fault.Conflict, "deal %s: its start epoch has passed", id)
 	}
-	piece, err := p.readIn(ctx, a, path)
+	piece, err := p.readIn(ctx, a, data)
 	p.mu.Lock()
 	a.importing, a.piece = false, piece
 	p.mu.Unlock()
@@ -254,8 +254,8 @@ func (p *provider) importFile(ctx context.Context, id uuid.UUID, path string) er
 	return nil
 }
 
-func (p *provider) readIn(ctx context.Context, a *agreement, path string) (*heldPiece, error) {
-	if err := copyFile(ctx, p.stagingPath(a), path, a.params.ClientDealProposal.Proposal.PieceSize); err != nil {
+func (p *provider) readIn(ctx context.Context, a *agreement, data io.Reader) (*heldPiece, error) {
+	if err := stage(ctx, p.stagingPath(a), data, a.params.ClientDealProposal.Proposal.PieceSize); err != nil {
 		return nil, err
 	}
 	piece, err := p.verify(p.stagingPath(a), a.params.ClientDealProposal.Proposal)

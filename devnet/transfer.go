@@ -201,25 +201,20 @@ func (h *heldPiece) index(r io.Reader) error {
 	}
 }
 
-// copyFile copies what may be the data of a piece; more than the piece holds is
-// Invalid.
-func copyFile(ctx context.Context, to, from string, size abi.PaddedPieceSize) error {
-	src, err := os.Open(from)
-	if err != nil {
-		return fault.Mark(fault.Invalid, fault.Wrap(err, "import"))
-	}
-	defer src.Close()
-	dst, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+// stage writes what may be the data of a piece to a new file; more than the
+// piece holds is Invalid.
+func stage(ctx context.Context, path string, data io.Reader, size abi.PaddedPieceSize) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fault.Wrap(err, "make staging file")
 	}
 	most := int64(commp.MaxRawSize(uint64(size)))
-	n, err := io.Copy(dst, io.LimitReader(readerUntil{ctx, src}, most+1))
-	if err := errors.Join(err, dst.Close()); err != nil {
-		return fault.Wrap(err, "import %s", from)
+	n, err := io.Copy(file, io.LimitReader(readerUntil{ctx, data}, most+1))
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fault.Wrap(err, "read the data")
 	}
 	if n > most {
-		return fault.New(fault.Invalid, "import %s: a piece of size %d holds %d bytes at most", from, size, most)
+		return fault.New(fault.Invalid, "a piece of size %d holds %d bytes at most", size, most)
 	}
 	return nil
 }
