@@ -26,10 +26,11 @@ type rpcServer struct {
 }
 
 // method is either a call, with one answer, or a stream, which websockets alone
-// can carry (go-jsonrpc's channels).
+// can carry (go-jsonrpc's channels): it either refuses or returns what gives
+// its values, which runs once the channel is announced.
 type method struct {
 	call   func(ctx context.Context, p params) (any, error)
-	stream func(ctx context.Context, p params, emit func(v any) error) error
+	stream func(ctx context.Context, p params) (func(emit func(v any) error), error)
 }
 
 // newRPC serves a ledger as a Lotus node does: /rpc/v0 and /rpc/v1, by HTTP POST

@@ -63,19 +63,24 @@ func (l *Ledger) header(c *cid.Cid) (*chain.BlockHeader, error) {
 }
 
 // notify streams the head: first the current one, then each that is applied.
-func (l *Ledger) notify(ctx context.Context, _ params, emit func(v any) error) error {
+func (l *Ledger) notify(ctx context.Context, _ params) (func(emit func(v any) error), error) {
 	changes, cancel := l.follow()
-	defer cancel()
+	return func(emit func(v any) error) {
+		defer cancel()
+		each(ctx, changes, func(c []chain.HeadChange) bool { return emit(c) == nil })
+	}, nil
+}
+
+// each gives head changes to fn until it has enough, ctx ends, or the reader
+// was too slow and the ledger let go of it.
+func each(ctx context.Context, changes <-chan []chain.HeadChange, fn func([]chain.HeadChange) bool) {
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		case c, ok := <-changes:
-			if !ok {
-				return nil // too far behind
-			}
-			if err := emit(c); err != nil {
-				return err
+			if !ok || !fn(c) {
+				return
 			}
 		}
 	}

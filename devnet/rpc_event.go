@@ -101,39 +101,33 @@ func hasEntry(e *chain.ActorEvent, key string, values []chain.ActorEventBlock) b
 
 // subscribeEvents streams matching events from FromHeight, or from the next
 // tipset on, up to ToHeight if there is one.
-func (l *Ledger) subscribeEvents(ctx context.Context, p params, emit func(v any) error) error {
+func (l *Ledger) subscribeEvents(ctx context.Context, p params) (func(emit func(v any) error), error) {
 	var f chain.ActorEventFilter
 	if err := p.get(0, &f); err != nil {
-		return err
+		return nil, err
 	}
 	changes, cancel := l.follow()
-	defer cancel()
-	next, last := abi.ChainEpoch(-1), abi.ChainEpoch(math.MaxInt64)
-	if f.FromHeight != nil {
-		next = max(0, *f.FromHeight)
+	next, last := chain.Undefined, abi.ChainEpoch(math.MaxInt64)
+	if f.FromHeight != nil && *f.FromHeight >= 0 {
+		next = *f.FromHeight
 	}
 	if f.ToHeight != nil && *f.ToHeight >= 0 {
 		last = *f.ToHeight
 	}
-	for next <= last {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case c, ok := <-changes:
-			if !ok {
-				return nil
-			}
+	return func(emit func(v any) error) {
+		defer cancel()
+		each(ctx, changes, func(c []chain.HeadChange) bool {
 			head := c[len(c)-1].Val.Height
-			if next < 0 {
+			if next == chain.Undefined {
 				next = head + 1
 			}
 			for _, e := range l.eventsBetween(&f, next, min(head, last)) {
-				if err := emit(e); err != nil {
-					return err
+				if emit(e) != nil {
+					return false
 				}
 			}
 			next = max(next, head+1)
-		}
-	}
-	return nil
+			return next <= last
+		})
+	}, nil
 }

@@ -134,27 +134,20 @@ func (k *socket) stream(ctx context.Context, m method, req rpcRequest) {
 		k.answer(req, failure(req.ID, err))
 		return
 	}
+	run, err := m.stream(ctx, p)
+	if err != nil {
+		k.answer(req, failure(req.ID, err))
+		return
+	}
 	k.mu.Lock()
 	k.channels++
 	channel := k.channels
 	k.mu.Unlock()
-	opened := false
-	open := func() {
-		if !opened {
-			opened = true
-			k.answer(req, success(req.ID, channel))
-		}
-	}
-	err = m.stream(ctx, p, func(v any) error {
-		open()
+	k.answer(req, success(req.ID, channel))
+	run(func(v any) error {
 		k.send(rpcNotification{"2.0", channelValue, []any{channel, v}})
 		return ctx.Err()
 	})
-	if err != nil && !opened && ctx.Err() == nil {
-		k.answer(req, failure(req.ID, err))
-		return
-	}
-	open()
 	k.send(rpcNotification{"2.0", channelClose, []any{channel}})
 }
 
