@@ -114,6 +114,7 @@ func (l *Ledger) workerMessage(miner *actor, to address.Address, method abi.Meth
 
 // emit attaches a market event to the message that caused it.
 func (l *Ledger) emit(x *execution, kind string, d *deal) {
+	l.log.Debug("market event", "event", kind, "deal", d.id, "provider", d.provider.address(), "epoch", l.tipsets.head().Height)
 	x.events = append(x.events, chain.ActorEvent{
 		Entries: chain.DealEvent{Type: kind, ID: d.id, Client: d.client.id, Provider: d.provider.id}.Entries(),
 		Emitter: builtin.StorageMarketActorAddr,

@@ -79,6 +79,7 @@ func (l *Ledger) settle(height abi.ChainEpoch) {
 		case d.State.SlashEpoch != chain.Undefined:
 		case d.State.SectorStartEpoch == chain.Undefined:
 			d.close(d.Proposal.StartEpoch, true)
+			l.log.Debug("deal not activated in time", "deal", id, "provider", d.provider.address(), "epoch", height)
 		default:
 			d.close(d.Proposal.EndEpoch, false)
 			l.emit(l.cronMessage(), chain.DealCompleted, d)
