@@ -19,6 +19,7 @@ import (
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
+	"github.com/ipld/go-car/v2"
 
 	"github.com/firth-project/firth/base/chain"
 	"github.com/firth-project/firth/base/commp"
@@ -278,7 +279,7 @@ func TestBadData(t *testing.T) {
 		"broken CAR":   {wrong, wrong, 0, "failed to verify CommP: generating index: CAR section "},
 		"other length": {good, good[:100], 0, "data-transfer failed: deal size mismatch: head: 100, dealInfo: 3097"},
 		"size zero":    {good, good, 1, "data-transfer failed: deal size mismatch: head: 3097, dealInfo: 1"},
-		"too long":     {good, good, 1 << 30, "data-transfer failed: deal size 1073741824 is more than the 4064 bytes a piece of size 4096 holds"},
+		"too long":     {good, good, 1 << 30, "data-transfer failed: deal size 1073741824 is more than the 1054672 bytes the file of a piece of size 4096 can have"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := u.offer(0, 0, c.offered)
@@ -312,7 +313,7 @@ func TestOfflineDeal(t *testing.T) {
 	give := func(id uuid.UUID, data []byte) error {
 		return u.net.Import(t.Context(), provider, id, bytes.NewReader(data))
 	}
-	if err := give(o.params.DealUUID, make([]byte, 5000)); !fault.Is(err, fault.Invalid) {
+	if err := give(o.params.DealUUID, make([]byte, 2<<20)); !fault.Is(err, fault.Invalid) {
 		t.Errorf("import of more than the piece: %v", err)
 	}
 	if err := give(o.params.DealUUID, wrong); !fault.Is(err, fault.Invalid) {
@@ -404,6 +405,66 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	if _, err := devnet.Start(t.Context(), devnet.Config{RPC: "256.0.0.1:1"}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("listening nowhere: %v", err)
+	}
+}
+
+// TestCARv2 delivers a piece wrapped in a CARv2, index and all: the CARv1 inside
+// is the piece and is what comes back.
+func TestCARv2(t *testing.T) {
+	u := start(t, devnet.Config{Providers: 1})
+	var wrapped bytes.Buffer
+	u.must(car.WrapV1(bytes.NewReader(dealCAR(t)), &wrapped))
+	o := u.offer(0, 0, dealCAR(t))
+	o.params.Transfer.Size = uint64(wrapped.Len())
+	u.mu.Lock()
+	u.serve["/"+o.params.DealUUID.String()+".car"] = wrapped.Bytes()
+	u.mu.Unlock()
+	o.accepted().until("proven", proven)
+	if _, _, body := u.get(0, "/piece/"+o.proposal().PieceCID.String(), nil); !bytes.Equal(body, dealCAR(t)) {
+		t.Errorf("%d bytes came back", len(body))
+	}
+	if code, _, body := u.get(0, "/ipfs/bafkreihw6tfsvzkbhjsfn5yp3eb6xdhebnzhzsx2priqgiz7vmq4eqbwiu?format=car", nil); code != http.StatusOK || readCAR(body) != nil {
+		t.Errorf("blocks: status %d, %v", code, readCAR(body))
+	}
+}
+
+// TestWishes are the two booleans of mk1.2.1: no announcement, no copy to serve.
+func TestWishes(t *testing.T) {
+	u := start(t, devnet.Config{Providers: 1})
+	o := u.offer(0, 0, dealCAR(t))
+	o.params.SkipIPNIAnnounce, o.params.RemoveUnsealedCopy = true, true
+	o.accepted().until("in a sector", func(s mk12.DealStatus) bool { return s.Status == mk12.AddedPiece })
+	piece := o.proposal().PieceCID.String()
+	if code, _, _ := u.get(0, "/routing/v1/providers/"+piece, nil); code != http.StatusNotFound {
+		t.Errorf("announced: status %d", code)
+	}
+	if code, _, _ := u.get(0, "/piece/"+piece, nil); code != http.StatusOK {
+		t.Errorf("before sealing: status %d", code)
+	}
+	o.until("proven", proven)
+	if code, _, _ := u.get(0, "/piece/"+piece, nil); code != http.StatusNotFound {
+		t.Errorf("after sealing: status %d", code)
+	}
+}
+
+// TestBadDealInBatch: of two proposals that differ in their signatures alone
+// the chain takes one, and the others of the message are none the worse.
+func TestBadDealInBatch(t *testing.T) {
+	u := start(t, devnet.Config{Providers: 1, Faults: map[int]devnet.Fault{1: devnet.NeverPublish}})
+	a, twin, other := u.offer(0, 0, dealCAR(t)), u.offer(0, 0, dealCAR(t)), u.offer(0, 1, dealCAR(t))
+	*twin.proposal() = *a.proposal()
+	for _, o := range []*offer{a, twin, other} {
+		o.accepted().until("transferred", func(s mk12.DealStatus) bool { return s.Status == mk12.Transferred })
+	}
+	u.set(0)
+	other.until("proven", proven)
+	a.until("proven", proven)
+	twin.until("failed", failed)
+	if s := twin.status.DealStatus; !strings.HasPrefix(s.Error, "recoverable error to publish deal "+twin.params.DealUUID.String()) {
+		t.Errorf("error %q", s.Error)
+	}
+	if code, _, _ := u.get(0, "/piece/"+a.proposal().PieceCID.String(), nil); code != http.StatusOK {
+		t.Errorf("piece of the deals that stand: status %d", code)
 	}
 }
 

@@ -75,8 +75,8 @@ func mismatch(expected, actual cid.Cid) error {
 // download pulls the data into a new file.
 func (p *provider) download(ctx context.Context, a *agreement, path string) error {
 	proposal := a.params.ClientDealProposal.Proposal
-	if most := commp.MaxRawSize(uint64(proposal.PieceSize)); a.params.Transfer.Size > most {
-		return fmt.Errorf("deal size %d is more than the %d bytes a piece of size %d holds", a.params.Transfer.Size, most, proposal.PieceSize)
+	if most := mostBytes(proposal.PieceSize); a.params.Transfer.Size > uint64(most) {
+		return fmt.Errorf("deal size %d is more than the %d bytes the file of a piece of size %d can have", a.params.Transfer.Size, most, proposal.PieceSize)
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -91,6 +91,12 @@ func (p *provider) download(ctx context.Context, a *agreement, path string) erro
 		pace: p.pace(),
 	}).to(ctx, file)
 	return errors.Join(err, file.Close())
+}
+
+// mostBytes is the longest file worth reading for a piece: a CARv2 has an index
+// beside the CARv1 that is the piece, at most half of it for blocks of any use.
+func mostBytes(size abi.PaddedPieceSize) int64 {
+	return int64(commp.MaxRawSize(uint64(size)))/2*3 + 1<<20
 }
 
 // pace holds bytes up as the provider's faults will have it, whichever
@@ -201,20 +207,20 @@ func (h *heldPiece) index(r io.Reader) error {
 	}
 }
 
-// stage writes what may be the data of a piece to a new file; more than the
-// piece holds is Invalid.
+// stage writes what may be the data of a piece to a new file; more than
+// mostBytes is Invalid.
 func stage(ctx context.Context, path string, data io.Reader, size abi.PaddedPieceSize) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fault.Wrap(err, "make staging file")
 	}
-	most := int64(commp.MaxRawSize(uint64(size)))
+	most := mostBytes(size)
 	n, err := io.Copy(file, io.LimitReader(readerUntil{ctx, data}, most+1))
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fault.Wrap(err, "read the data")
 	}
 	if n > most {
-		return fault.New(fault.Invalid, "a piece of size %d holds %d bytes at most", size, most)
+		return fault.New(fault.Invalid, "the file of a piece of size %d can have %d bytes at most", size, most)
 	}
 	return nil
 }
