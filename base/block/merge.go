@@ -15,13 +15,14 @@ const mergeFanIn = 4
 // sealEvery is how many entries a merge passes before it looks for sealed maps.
 const sealEvery = 64 << 10
 
-func tier(count int) int { return bits.Len(uint(count)/1024) / 2 }
+// tier is the level of a run; one of a single full map is in the first ones.
+func (x *index) tier(r *run) int { return bits.Len(uint(r.count/max(1, x.limit/128))) / 2 }
 
 // mergeable returns how many of the newest runs should become one; 0 for none.
-func mergeable(runs []*run) int {
+func (x *index) mergeable(runs []*run) int {
 	for t := 0; t < 32; t++ {
 		n := 0
-		for n < len(runs) && tier(runs[n].count) <= t {
+		for n < len(runs) && x.tier(runs[n]) <= t {
 			n++
 		}
 		if n >= mergeFanIn {
@@ -37,7 +38,7 @@ func mergeable(runs []*run) int {
 // merge joins runs if some are due, and reports whether it did.
 func (x *index) merge() bool {
 	runs := x.runs
-	n := mergeable(runs)
+	n := x.mergeable(runs)
 	x.mu.RLock()
 	closing := x.closing
 	x.mu.RUnlock()

@@ -107,7 +107,7 @@ func (r *run) markVerified(ord uint32) {
 func (r *run) all() iter.Seq2[entry, error] {
 	const ahead = 32 // pages
 	return func(yield func(entry, error) bool) {
-		buf := make([]byte, ahead*pageBytes)
+		buf := make([]byte, min(ahead*pageBytes, r.pagesEnd()))
 		for p := 0; p < len(r.fences); p += ahead {
 			n := min(ahead*pageBytes, r.pagesEnd()-p*pageBytes)
 			if _, err := r.file.ReadAt(buf[:n], int64(p)*pageBytes); err != nil {

@@ -95,7 +95,7 @@ var errFraming = errors.New("no whole section")
 // where the last whole section ended, with errFraming when bytes were left that
 // are no section. Errors of reading and of visit end it.
 func scan(r io.ReaderAt, from, size int64, visit func(section) error) (int64, error) {
-	br := bufio.NewReaderSize(io.NewSectionReader(r, from, size-from), 1<<20)
+	br := bufio.NewReaderSize(io.NewSectionReader(r, from, size-from), int(max(512, min(1<<20, size-from))))
 	var buf []byte
 	for off := from; ; {
 		n, prefix, err := readLength(br)
@@ -106,7 +106,7 @@ func scan(r io.ReaderAt, from, size int64, visit func(section) error) (int64, er
 			return off, err
 		}
 		if cap(buf) < n {
-			buf = make([]byte, max(n, 64<<10))
+			buf = make([]byte, max(n, 4<<10))
 		}
 		if _, err = io.ReadFull(br, buf[:n]); err != nil {
 			return off, torn(err)
