@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"time"
 
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
@@ -60,6 +61,22 @@ func (l listening) forward(ctx context.Context, d *db.DB, q Queue) {
 		case l.woken <- q:
 		}
 	}
+}
+
+// wakeAfter looks at a queue again when one of its jobs is to run again soon.
+// River writes the end of the attempt before within a quarter of a second; a job
+// further off is found by polling.
+func (l listening) wakeAfter(ctx context.Context, q Queue, after time.Duration) {
+	const written = 275 * time.Millisecond
+	if after > 2*pollInterval {
+		return
+	}
+	time.AfterFunc(max(after, written), func() {
+		select {
+		case <-ctx.Done():
+		case l.woken <- q:
+		}
+	})
 }
 
 // listener is the connection on which River believes to receive NOTIFY.

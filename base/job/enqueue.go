@@ -25,8 +25,11 @@ func At(t time.Time) Option {
 }
 
 // Enqueue adds a job within the transaction: it exists exactly if tx commits,
-// and starts within 250 ms after that where a worker is free. If the kind is
-// unique and an equal job waits or runs, nothing is added and that is no error.
+// and starts within 250 ms after that where a worker is free.
+//
+// If the kind is unique and an equal job is there already, nothing is added, and
+// nothing is lost either: one that runs will run once more when it succeeds, and
+// one put off by Later or At is brought forward, unless this call says At too.
 func Enqueue[A any](ctx context.Context, c *Client, tx *db.Tx, k Kind[A], a A, opts ...Option) error {
 	if !validName.MatchString(k.Name) {
 		return fault.New(fault.Internal, "job kind %q: the name must match %s", k.Name, validName)
@@ -64,7 +67,7 @@ func (c *Client) insert(ctx context.Context, tx *db.Tx, s spec, args, key []byte
 		Kind:        s.name,
 		MaxAttempts: s.attempts,
 		Metadata:    []byte("{}"),
-		Priority:    1,
+		Priority:    asked,
 		Queue:       string(s.queue),
 		State:       rivertype.JobStateAvailable,
 		Tags:        []string{},
@@ -75,12 +78,35 @@ func (c *Client) insert(ctx context.Context, tx *db.Tx, s spec, args, key []byte
 	for _, opt := range opts {
 		opt(p)
 	}
-	_, err := c.driver.UnwrapExecutor(tx.Tx.Tx).JobInsertFastMany(ctx, &riverdriver.JobInsertFastManyParams{
-		Jobs: []*riverdriver.JobInsertFastParams{p},
-	})
-	if err == nil && p.State == rivertype.JobStateAvailable {
-		tx.Wake(queueTopic(s.queue))
+	exec := c.driver.UnwrapExecutor(tx.Tx.Tx)
+	res, err := exec.JobInsertFastMany(ctx, &riverdriver.JobInsertFastManyParams{Jobs: []*riverdriver.JobInsertFastParams{p}})
+	if err != nil {
+		return err
 	}
+	if p.State == rivertype.JobStateAvailable {
+		tx.Wake(queueTopic(s.queue))
+		if res[0].UniqueSkippedAsDuplicate {
+			return runOnceMore(ctx, tx, res[0].Job.ID)
+		}
+	}
+	return nil
+}
+
+// A unique job's priority is otherwise unused and says whether somebody asked
+// for it while it ran.
+const (
+	asked      = 1
+	askedAgain = 2
+)
+
+// runOnceMore serves an Enqueue that found an equal job. The insert has locked
+// its row, so that it cannot end meanwhile.
+func runOnceMore(ctx context.Context, tx *db.Tx, id int64) error {
+	_, err := tx.NewRaw(`UPDATE river_job SET
+			priority = CASE WHEN state = 'running' THEN ? ELSE priority END,
+			scheduled_at = CASE WHEN state = 'running' THEN scheduled_at ELSE created_at END,
+			state = CASE WHEN state = 'running' THEN state ELSE 'available' END
+		WHERE id = ? AND state IN ('running', 'scheduled')`, askedAgain, id).Exec(ctx)
 	return err
 }
 

@@ -35,7 +35,7 @@ type Kind[A any] struct {
 	Queue    Queue         // Light if empty
 	Timeout  time.Duration // of one attempt, after which its ctx ends; one hour if zero
 	Attempts int           // before the job is dead; 10 if zero
-	Unique   bool          // at most one waiting or running job per equal arguments
+	Unique   bool          // at most one waiting or running job per equal arguments; see Enqueue
 }
 
 // Handler is a kind with the function that does its work.

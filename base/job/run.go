@@ -50,16 +50,18 @@ func (c *Client) Run(ctx context.Context) error {
 		return err
 	}
 	driver := listening{Driver: c.driver, woken: make(chan Queue)}
-	inner, err := river.NewClient(driver, c.config(id))
+	// The loops go on while jobs drain: the lease is held until the last ends.
+	loops, stop := context.WithCancel(work)
+	defer stop()
+	inner, err := river.NewClient(driver, c.config(id, func(q Queue, after time.Duration) {
+		driver.wakeAfter(loops, q, after)
+	}))
 	if err != nil {
 		return fault.Wrap(err, "start jobs")
 	}
 	if err := inner.Start(work); err != nil {
 		return fault.Wrap(err, "start jobs")
 	}
-
-	// These go on while jobs drain: the lease must be held until the last ends.
-	loops, stop := context.WithCancel(work)
 	var running sync.WaitGroup
 	for q := range c.options.Workers {
 		running.Go(func() { driver.forward(loops, c.db, q) })
@@ -77,10 +79,10 @@ func (c *Client) Run(ctx context.Context) error {
 	return c.discharge(work, id)
 }
 
-func (c *Client) config(id string) *river.Config {
+func (c *Client) config(id string, wake func(Queue, time.Duration)) *river.Config {
 	workers := river.NewWorkers()
 	for name, h := range c.handlers {
-		river.AddWorkerArgs(workers, args{kind: name}, &worker{client: c, handler: h})
+		river.AddWorkerArgs(workers, args{kind: name}, &worker{client: c, handler: h, wake: wake})
 	}
 	queues := map[string]river.QueueConfig{}
 	for q, n := range c.options.Workers {

@@ -113,7 +113,7 @@ func (c *Client) serve(ctx context.Context, row scheduleRow) error {
 func (c *Client) release(ctx context.Context) error {
 	var due bool
 	err := c.db.Read().NewRaw(`SELECT EXISTS (SELECT 1 FROM river_job
-		WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= CURRENT_TIMESTAMP)`).Scan(ctx, &due)
+		WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= ?)`, riverTime(time.Now())).Scan(ctx, &due)
 	if err != nil || !due {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/fault"
 )
 
@@ -39,13 +40,22 @@ type worker struct {
 	river.WorkerDefaults[args]
 	client  *Client
 	handler Handler
+	wake    func(q Queue, after time.Duration) // of a job that is to run again
 }
 
 // Timeout leaves time for onDead after the attempt's own limit.
 func (w *worker) Timeout(*river.Job[args]) time.Duration { return w.handler.timeout + 2*deadTimeout }
 
 func (w *worker) NextRetry(job *river.Job[args]) time.Time {
-	return time.Now().Add(backoff(job.Attempt))
+	d := backoff(job.Attempt)
+	w.wake(w.handler.queue, d)
+	return time.Now().Add(d)
+}
+
+// later has the job run again after d without counting the attempt.
+func (w *worker) later(d time.Duration) error {
+	w.wake(w.handler.queue, d)
+	return river.JobSnooze(d)
 }
 
 // backoff is the delay after the n-th attempt: 0.5 s doubling to 15 minutes, a
@@ -66,9 +76,12 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		reason = errOrphaned
 	}
 	if reason == nil {
+		if err := w.acknowledge(ctx, job); err != nil {
+			return err
+		}
 		err := w.attempt(ctx, job)
 		if reason = w.verdict(job, err); reason == nil {
-			return w.outcome(err)
+			return w.outcome(ctx, job, err)
 		}
 	}
 	if err := w.bury(ctx, job, reason); err != nil {
@@ -108,15 +121,55 @@ func (w *worker) verdict(job *river.Job[args], err error) error {
 	return nil
 }
 
-func (w *worker) outcome(err error) error {
-	if d, later := asLater(err); later {
-		return river.JobSnooze(d)
+func (w *worker) outcome(ctx context.Context, job *river.Job[args], err error) error {
+	d, later := asLater(err)
+	switch {
+	case errors.Is(err, errStopping), errors.Is(err, errLost):
+		return w.later(0) // not the job's fault
+	case w.handler.unique && (err == nil || later):
+		again, end := w.finish(context.WithoutCancel(ctx), job, err == nil)
+		if end != nil || again {
+			return w.later(0)
+		}
 	}
-	if errors.Is(err, errStopping) || errors.Is(err, errLost) {
-		return river.JobSnooze(0) // not the job's fault
+	if later {
+		return w.later(d)
 	}
 	return err
 }
+
+// acknowledge takes note, before the work that will satisfy it, of a request
+// that came while the job ran the last time.
+func (w *worker) acknowledge(ctx context.Context, job *river.Job[args]) error {
+	if job.Priority == asked {
+		return nil
+	}
+	return w.client.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		_, err := tx.NewRaw("UPDATE river_job SET priority = ? WHERE id = ?", asked, job.ID).Exec(ctx)
+		return err
+	})
+}
+
+// finish tells whether a unique job was asked for again while it ran. If it was
+// not, and is done, that is written at once: River takes a quarter of a second,
+// in which a request for an equal job would be lost.
+func (w *worker) finish(ctx context.Context, job *river.Job[args], done bool) (again bool, err error) {
+	err = w.client.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		var priority []int
+		err := tx.NewRaw("UPDATE river_job SET priority = priority WHERE id = ? AND state = 'running' RETURNING priority", job.ID).Scan(ctx, &priority)
+		again = err == nil && len(priority) > 0 && priority[0] == askedAgain
+		if err != nil || again || !done {
+			return err
+		}
+		_, err = tx.NewRaw("UPDATE river_job SET state = 'completed', finalized_at = ? WHERE id = ? AND state = 'running'",
+			riverTime(time.Now()), job.ID).Exec(ctx)
+		return err
+	})
+	return again, err
+}
+
+// riverTime is a time as River writes it on SQLite, and a time to PostgreSQL too.
+func riverTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
 // bury tells the noun. If that fails the job keeps the verdict and comes back
 // for this alone.
@@ -132,7 +185,7 @@ func (w *worker) bury(ctx context.Context, job *river.Job[args], reason error) e
 	if err := river.RecordOutput(ctx, doom(reason)); err != nil {
 		return err
 	}
-	return river.JobSnooze(backoff(job.Attempt))
+	return w.later(backoff(job.Attempt))
 }
 
 // guard turns a panic into an error that holds the stack.
