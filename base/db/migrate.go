@@ -2,11 +2,11 @@ package db
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/firth-project/firth/base/fault"
 )
@@ -29,30 +29,53 @@ func (d *DB) Migrate(ctx context.Context, sets ...fs.FS) error {
 	if len(files) == 0 {
 		return nil
 	}
+	return fault.Wrap(d.Alone(ctx, func(ctx context.Context) error { return d.up(ctx, files) }), "migrate database")
+}
+
+func (d *DB) up(ctx context.Context, files migrations) error {
 	dialect := goose.DialectSQLite3
-	options := []goose.ProviderOption{
-		goose.WithAllowOutofOrder(true),
-		goose.WithDisableGlobalRegistry(true),
-		goose.WithSlog(slog.New(slog.DiscardHandler)),
-	}
 	if d.engine == PostgreSQL {
 		dialect = goose.DialectPostgres
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return fault.Wrap(err, "migrate database")
-		}
-		options = append(options, goose.WithSessionLocker(locker))
 	}
-	provider, err := goose.NewProvider(dialect, d.write.DB, files, options...)
+	provider, err := goose.NewProvider(dialect, d.write.DB, files,
+		goose.WithAllowOutofOrder(true),
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithSlog(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return fault.Wrap(err, "migrate database")
+		return err
 	}
 	results, err := provider.Up(ctx)
+	if partial := (*goose.PartialError)(nil); errors.As(err, &partial) {
+		return fault.Wrap(classify(partial.Err), "%s", partial.Failed.Source.Path)
+	}
 	if err != nil {
-		return fault.Wrap(classify(err), "migrate database")
+		return classify(err)
 	}
 	for _, r := range results {
 		d.log.InfoContext(ctx, "migration applied", "file", r.Source.Path, "took", r.Duration)
 	}
 	return nil
+}
+
+// alone is the number of PostgreSQL's advisory lock that Alone takes.
+const alone = 0x6669727468 // "firth"
+
+// Alone runs fn while no other process runs something alone on this database;
+// it waits for its turn. It is for changes of the schema. On SQLite, which
+// belongs to one process, it just runs fn.
+func (d *DB) Alone(ctx context.Context, fn func(ctx context.Context) error) error {
+	if d.engine == SQLite {
+		return fn(ctx)
+	}
+	conn, err := d.write.DB.Conn(ctx)
+	if err != nil {
+		return classify(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", alone); err != nil {
+		return classify(err)
+	}
+	// The lock belongs to the session, and the session goes back to the pool.
+	defer conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", alone)
+	return fn(ctx)
 }
