@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/firth-project/firth/base/dag"
@@ -28,10 +29,13 @@ func (s *Service) AddFile(ctx context.Context, a Add, r io.Reader) (Content, err
 func (s *Service) AddTree(ctx context.Context, a Add, entries iter.Seq2[Entry, error]) (Content, error) {
 	return s.add(ctx, a, func(ctx context.Context, prof dag.Profile) (dag.Entry, int64, error) {
 		tree, files, bytes := dag.NewTree(s.blocks, prof), int64(0), int64(0)
+		var last dag.Entry
+		plain := a.Plain
 		err := each(entries, func(e Entry) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			plain = plain && files == 0 && e.Kind == File && !strings.Contains(e.Path, "/")
 			switch e.Kind {
 			case Directory:
 				return tree.Mkdir(e.Path)
@@ -43,12 +47,16 @@ func (s *Service) AddTree(ctx context.Context, a Add, entries iter.Seq2[Entry, e
 			files++
 			added, err := tree.AddFile(ctx, e.Path, e.Body)
 			bytes += added.Size
+			last = added
 			return fault.Wrap(err, "%q", e.Path)
 		})
 		if err != nil {
 			return dag.Entry{}, 0, err
 		}
-		root, err := tree.Finish(ctx)
+		root, err := tree.Finish(ctx) // stores the file's last blocks too
+		if plain && files == 1 {
+			root = last
+		}
 		root.Size = bytes // a directory's own size is not what people ask for
 		return root, files, err
 	})

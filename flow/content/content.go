@@ -54,6 +54,7 @@ type Add struct {
 	Project int64
 	Name    string
 	Profile string // "" is the default profile
+	Plain   bool   // a tree of nothing but one file at its top is that file
 }
 
 // Kind is what an entry of a tree is.
