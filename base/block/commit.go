@@ -92,9 +92,9 @@ func (l *log) enqueue(r *request) error {
 // change is an item that has its place in the log.
 type change struct {
 	entry
-	old      entry // the live copy that this puts an end to
-	replaces bool  // there is one
-	carried  bool  // a tombstone that the index knows already
+	old      loc  // the live copy that this puts an end to
+	replaces bool // there is one
+	carried  bool // a tombstone that the index knows already
 }
 
 // commit writes a group and syncs it once. The group shares its error: when it
@@ -111,7 +111,9 @@ func (l *log) commit(group []*request) error {
 			return err
 		}
 	}
-	p := batch{log: l, seen: map[key]entry{}}
+	p := &l.scratch
+	p.reset(l)
+	defer p.reset(l) // lets the callers' blocks go
 	for _, r := range group {
 		for i := range r.items {
 			if err := p.add(&r.items[i], r.epoch); err != nil {
@@ -126,11 +128,28 @@ func (l *log) commit(group []*request) error {
 // where a segment is full.
 type batch struct {
 	log     *log
-	seen    map[key]entry // what this commit has placed
+	seen    map[key]loc // what this commit has placed
 	changes []change
 	bufs    [][]byte
 	heads   []byte
 	size    int64
+}
+
+// reset empties the batch, keeping its memory for the next commit.
+func (p *batch) reset(l *log) {
+	const keep = 1 << 14
+	p.log, p.size = l, 0
+	if len(p.seen) > keep || cap(p.bufs) > keep || p.seen == nil {
+		p.seen, p.bufs, p.changes, p.heads = map[key]loc{}, nil, nil, nil
+	}
+	clear(p.seen)
+	p.emptied()
+}
+
+// emptied forgets what is written, or never will be.
+func (p *batch) emptied() {
+	clear(p.bufs)
+	p.changes, p.bufs, p.heads, p.size = p.changes[:0], p.bufs[:0], p.heads[:0], 0
 }
 
 func (p *batch) add(it *item, epoch uint64) error {
@@ -138,8 +157,8 @@ func (p *batch) add(it *item, epoch uint64) error {
 	if err != nil {
 		return err
 	}
-	ch := change{old: cur, replaces: known && !cur.has(dead)}
-	if !it.due(cur, ch.replaces) {
+	ch := change{old: cur.loc, replaces: known && !cur.has(dead)}
+	if !it.due(cur.loc, ch.replaces) {
 		return nil
 	}
 	if err := p.room(it); err != nil {
@@ -149,7 +168,7 @@ func (p *batch) add(it *item, epoch uint64) error {
 	off := seg.Size + p.size
 	rank := rankAt(seg.ID, off)
 	start := len(p.heads)
-	e := entry{key: it.key, rank: rank, seg: seg.ID, off: uint32(off), size: uint32(len(it.data)), flag: it.flag | verified}
+	e := loc{rank: rank, seg: seg.ID, off: uint32(off), size: uint32(len(it.data)), flag: it.flag | verified}
 	if it.flag&dead == 0 {
 		p.heads = appendHead(p.heads, it.cid, len(it.data))
 		e.head = uint8(len(p.heads) - start)
@@ -163,7 +182,7 @@ func (p *batch) add(it *item, epoch uint64) error {
 		e.head = uint8(len(p.heads) - start - int(e.size))
 		p.bufs = append(p.bufs, p.heads[start:])
 	}
-	ch.entry = e
+	ch.entry = entry{key: it.key, loc: e}
 	p.size += e.bytes()
 	p.changes = append(p.changes, ch)
 	if !ch.carried {
@@ -174,10 +193,10 @@ func (p *batch) add(it *item, epoch uint64) error {
 
 // due reports whether the item changes anything, cur being the live entry of
 // its key if there is one.
-func (it *item) due(cur entry, live bool) bool {
+func (it *item) due(cur loc, live bool) bool {
 	switch {
 	case it.from != nil: // moved or quarantined: only that copy
-		return live && cur.at(*it.from)
+		return live && cur.at(it.from.loc)
 	case it.flag&dead == 0:
 		return !live
 	case it.rank != 0: // carried on
@@ -188,8 +207,8 @@ func (it *item) due(cur entry, live bool) bool {
 
 // current is what holds for a key after what this commit has placed so far.
 func (p *batch) current(k key, epoch uint64) (entry, bool, error) {
-	if e, ok := p.seen[k]; ok {
-		return e, true, nil
+	if l, ok := p.seen[k]; ok {
+		return entry{key: k, loc: l}, true, nil
 	}
 	if epoch != unknownEpoch {
 		if e, hit, same := p.log.idx.since(k, epoch); same {
@@ -243,7 +262,7 @@ func (p *batch) write() error {
 	l.mu.Unlock()
 	l.unsealed += p.size
 	l.apply(p.changes)
-	p.changes, p.bufs, p.heads, p.size = p.changes[:0], p.bufs[:0], nil, 0
+	p.emptied()
 	return nil
 }
 
@@ -297,9 +316,9 @@ func (l *log) roll() error {
 
 // apply makes durable changes known: numbers first, then the index.
 func (l *log) apply(changes []change) {
-	known := make([]entry, 0, len(changes))
 	l.mu.Lock()
-	for _, ch := range changes {
+	for i := range changes {
+		ch := &changes[i]
 		s := l.segments[ch.seg]
 		if ch.head > 0 { // a section of its own, not just a hidden copy
 			s.Live += ch.bytes()
@@ -316,10 +335,7 @@ func (l *log) apply(changes []change) {
 				old.Live -= ch.old.bytes()
 			}
 		}
-		if !ch.carried {
-			known = append(known, ch.entry)
-		}
 	}
 	l.mu.Unlock()
-	l.idx.put(known)
+	l.idx.put(changes)
 }

@@ -5,18 +5,23 @@ import (
 	"encoding/binary"
 )
 
-// entry says where a block is, or that it is dead. Offsets and sizes are bytes.
+// entry says where the block of a key is, or that it is dead.
 type entry struct {
-	key  key
+	key key
+	loc
+	run *run   // the sealed run it was found in; nil: in memory
+	ord uint32 // its place there
+}
+
+// loc is a section of a segment. Offsets and sizes are bytes. It holds no
+// pointer, so that a map of many costs the garbage collector nothing.
+type loc struct {
 	rank uint64 // of two entries with one key the one with the higher rank holds
 	seg  uint32
 	off  uint32 // of the section in its segment
 	size uint32 // of the block
 	head uint8  // length prefix and CID, which stand before the block
 	flag flag
-
-	run *run   // the sealed run it was found in; nil: in memory
-	ord uint32 // its place there
 }
 
 type flag uint8
@@ -33,16 +38,16 @@ const entryBytes = 56
 // maxSegmentBytes leaves room for one more section below 4 GiB.
 const maxSegmentBytes = 1<<32 - 16<<20
 
-func (e entry) has(f flag) bool { return e.flag&f != 0 }
+func (e loc) has(f flag) bool { return e.flag&f != 0 }
 
 // data is where the block's bytes begin in the segment.
-func (e entry) data() int64 { return int64(e.off) + int64(e.head) }
+func (e loc) data() int64 { return int64(e.off) + int64(e.head) }
 
 // bytes is the size of the whole section.
-func (e entry) bytes() int64 { return int64(e.head) + int64(e.size) }
+func (e loc) bytes() int64 { return int64(e.head) + int64(e.size) }
 
 // at reports whether both entries name the same copy.
-func (e entry) at(o entry) bool {
+func (e loc) at(o loc) bool {
 	return e.seg == o.seg && e.off == o.off && e.flag&dead == o.flag&dead
 }
 

@@ -50,7 +50,7 @@ func (s *Store) find(ctx context.Context, c cid.Cid) (entry, bool, error) {
 	if !c.Defined() {
 		return entry{}, false, nil
 	}
-	k, _ := keyOf(c.Hash())
+	k, _ := keyOfCid(c)
 	return s.home.find(ctx, k)
 }
 

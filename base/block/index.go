@@ -36,7 +36,7 @@ type index struct {
 	spoil func(error)
 
 	mu      sync.RWMutex
-	mem     map[key]entry
+	mem     map[key]loc
 	sealing []sealedMap // oldest first
 	runs    []*run      // newest first; replaced, never changed
 	epoch   uint64      // counts seals
@@ -53,14 +53,14 @@ type index struct {
 
 // sealedMap is a full map on its way into a run.
 type sealedMap struct {
-	mem   map[key]entry
+	mem   map[key]loc
 	state any
 }
 
 const defaultMemEntries = 128 << 10
 
 func newIndex(fs files, log *slog.Logger, limit int) *index {
-	x := &index{fs: fs, log: log, limit: limit, mem: map[key]entry{}, work: make(chan struct{}, 1), done: make(chan struct{})}
+	x := &index{fs: fs, log: log, limit: limit, mem: map[key]loc{}, work: make(chan struct{}, 1), done: make(chan struct{})}
 	x.changed = sync.NewCond(&x.mu)
 	x.newer = func(a, b entry) bool { return a.rank > b.rank }
 	x.publish = func([]string, any) error { return nil }
@@ -156,10 +156,11 @@ func (x *index) report(err error) error {
 
 // inMemory asks the maps; x.mu is held.
 func (x *index) inMemory(k key) (best entry, ok bool) {
-	best, ok = x.mem[k]
+	best.key = k
+	best.loc, ok = x.mem[k]
 	for i := len(x.sealing) - 1; i >= 0 && !(ok && x.ordered); i-- {
-		if e, hit := x.sealing[i].mem[k]; hit && (!ok || x.newer(e, best)) {
-			best, ok = e, true
+		if l, hit := x.sealing[i].mem[k]; hit && (!ok || x.newer(entry{key: k, loc: l}, best)) {
+			best.loc, ok = l, true
 		}
 	}
 	return best, ok
@@ -174,8 +175,8 @@ func (x *index) since(k key, epoch uint64) (e entry, hit, same bool) {
 	if x.epoch != epoch {
 		return entry{}, false, false
 	}
-	e, hit = x.mem[k]
-	return e, hit, true
+	l, hit := x.mem[k]
+	return entry{key: k, loc: l}, hit, true
 }
 
 func (x *index) now() uint64 {
@@ -184,16 +185,18 @@ func (x *index) now() uint64 {
 	return x.epoch
 }
 
-// put enters entries; one that is outranked by what the map holds is left out.
-func (x *index) put(es []entry) {
+// put enters what the changes made; what the map holds and outranks it stays.
+func (x *index) put(changes []change) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, e := range es {
-		if old, ok := x.mem[e.key]; ok && x.newer(old, e) {
+	for i := range changes {
+		ch := &changes[i]
+		if ch.carried {
 			continue
 		}
-		e.run = nil
-		x.mem[e.key] = e
+		if old, ok := x.mem[ch.key]; !ok || !x.newer(entry{key: ch.key, loc: old}, ch.entry) {
+			x.mem[ch.key] = ch.loc
+		}
 	}
 }
 
@@ -205,7 +208,7 @@ func (x *index) verified(e entry) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if in, ok := x.mem[e.key]; ok && in.at(e) {
+	if in, ok := x.mem[e.key]; ok && in.at(e.loc) {
 		in.flag |= verified
 		x.mem[e.key] = in
 	}
@@ -236,7 +239,7 @@ func (x *index) seal(state any) (sealed bool, err error) {
 		return false, fault.Wrap(x.failure, "keep the index of %s", x.fs)
 	}
 	x.sealing = append(x.sealing, sealedMap{x.mem, state})
-	x.mem = map[key]entry{}
+	x.mem = map[key]loc{}
 	x.epoch++
 	x.nudge()
 	return true, nil
@@ -323,7 +326,7 @@ func names(runs []*run) []string {
 func (x *index) memory() (runs int, bytes int64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	const perEntry = 120 // key, entry and the map's slack
+	const perEntry = 90 // key, place and the map's slack
 	n := len(x.mem)
 	for _, s := range x.sealing {
 		n += len(s.mem)

@@ -22,7 +22,7 @@ type item struct {
 func newItem(c cid.Cid, data []byte) item {
 	it := item{cid: c, data: data}
 	var d bool
-	if it.key, d = keyOf(c.Hash()); d {
+	if it.key, d = keyOfCid(c); d {
 		it.flag = derived
 	}
 	return it
@@ -30,10 +30,10 @@ func newItem(c cid.Cid, data []byte) item {
 
 // checkHash refuses what could be written but never be verified or read again.
 func checkHash(c cid.Cid) error {
-	p := c.Prefix()
-	if p.MhType == mh.SHA2_256 {
+	if _, ok := plain(c); ok {
 		return nil
 	}
+	p := c.Prefix()
 	if c.ByteLen() > 128 {
 		return fault.New(fault.Invalid, "put block %s: a CID of %d bytes, at most 128", c, c.ByteLen())
 	}

@@ -25,6 +25,29 @@ func keyOf(h mh.Multihash) (k key, derived bool) {
 	return sha256.Sum256(h), true
 }
 
+// keyOfCid is keyOf of the CID's multihash, without a copy in the usual case.
+func keyOfCid(c cid.Cid) (k key, derived bool) {
+	if digest, ok := plain(c); ok {
+		copy(k[:], digest)
+		return k, false
+	}
+	return keyOf(c.Hash())
+}
+
+// plain returns the digest of a CID with a full SHA-256 multihash and, if it is
+// a CIDv1, a codec of one byte: nearly every CID there is.
+func plain(c cid.Cid) (digest string, ok bool) {
+	const codec = 2 // version and codec
+	s := c.KeyString()
+	if len(s) == codec+len(sha256Prefix)+sha256.Size && s[0] == 1 && s[1] < 0x80 {
+		s = s[codec:]
+	}
+	if len(s) != len(sha256Prefix)+sha256.Size || s[:2] != sha256Prefix {
+		return "", false
+	}
+	return s[2:], true
+}
+
 // cid returns the raw CID of a key that is a digest.
 func (k key) cid() cid.Cid {
 	return cid.NewCidV1(cid.Raw, append(mh.Multihash(sha256Prefix), k[:]...))
@@ -32,7 +55,7 @@ func (k key) cid() cid.Cid {
 
 // identity returns the bytes that an identity CID carries.
 func identity(c cid.Cid) ([]byte, bool) {
-	if !c.Defined() || c.Prefix().MhType != mh.IDENTITY {
+	if _, ok := plain(c); ok || !c.Defined() || c.Prefix().MhType != mh.IDENTITY {
 		return nil, false
 	}
 	d, err := mh.Decode(c.Hash())

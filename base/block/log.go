@@ -51,6 +51,7 @@ type log struct {
 	// Of the one who commits:
 	active   *segment // nil: the next commit makes one
 	lastID   uint32
+	scratch  batch
 	unsealed int64 // bytes written since the last checkpoint
 	broken   bool  // the active segment may have bytes beyond its size
 
@@ -143,10 +144,10 @@ func (l *log) quarantine(ctx context.Context, e entry, c cid.Cid, cause error) B
 func (l *log) hide(e entry) {
 	l.queue.turn.Lock()
 	defer l.queue.turn.Unlock()
-	if cur, ok, err := l.idx.find(e.key); err != nil || !ok || !cur.at(e) {
+	if cur, ok, err := l.idx.find(e.key); err != nil || !ok || !cur.at(e.loc) {
 		return
 	}
-	l.apply([]change{{entry: entry{key: e.key, rank: e.rank, seg: e.seg, off: e.off, flag: dead}, old: e, replaces: true}})
+	l.apply([]change{{entry: entry{key: e.key, loc: loc{rank: e.rank, seg: e.seg, off: e.off, flag: dead}}, old: e.loc, replaces: true}})
 }
 
 func (l *log) remove(ctx context.Context, cids []cid.Cid) error {

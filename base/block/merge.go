@@ -2,7 +2,6 @@ package block
 
 import (
 	"iter"
-	"maps"
 	"math/bits"
 	"slices"
 )
@@ -104,8 +103,12 @@ func (x *index) all() iter.Seq2[entry, error] {
 }
 
 // sortedEntries copies a map, which may change afterwards, into key order.
-func sortedEntries(m map[key]entry) iter.Seq2[entry, error] {
-	es := slices.SortedFunc(maps.Values(m), compareEntries)
+func sortedEntries(m map[key]loc) iter.Seq2[entry, error] {
+	es := make([]entry, 0, len(m))
+	for k, l := range m {
+		es = append(es, entry{key: k, loc: l})
+	}
+	slices.SortFunc(es, compareEntries)
 	return func(yield func(entry, error) bool) {
 		for _, e := range es {
 			if !yield(e, nil) {

@@ -289,7 +289,7 @@ func (l *log) changeOf(s *segment, sec section) (change, error) {
 		ch.entry = sec.entry(s.ID, place)
 	} else {
 		codec, rank, h := sec.mark()
-		ch.entry = entry{seg: s.ID, off: uint32(sec.off), size: uint32(len(sec.data)), head: uint8(sec.head), rank: rank, flag: dead}
+		ch.entry = entry{loc: loc{seg: s.ID, off: uint32(sec.off), size: uint32(len(sec.data)), head: uint8(sec.head), rank: rank, flag: dead}}
 		if codec != codecTombstone {
 			ch.carried = true
 			return ch, nil
@@ -305,7 +305,7 @@ func (l *log) changeOf(s *segment, sec section) (change, error) {
 		ch.carried = true
 		return ch, nil
 	}
-	ch.old, ch.replaces = cur, ok && !cur.has(dead)
+	ch.old, ch.replaces = cur.loc, ok && !cur.has(dead)
 	ch.carried = ch.has(dead) && !ok
 	return ch, nil
 }

@@ -80,8 +80,8 @@ func (s section) isBlock() bool { return s.cid.Prefix().MhType != mh.IDENTITY }
 
 // entry describes a block section in a segment.
 func (s section) entry(seg uint32, rank uint64) entry {
-	k, d := keyOf(s.cid.Hash())
-	e := entry{key: k, rank: rank, seg: seg, off: uint32(s.off), size: uint32(len(s.data)), head: uint8(s.head)}
+	k, d := keyOfCid(s.cid)
+	e := entry{key: k, loc: loc{rank: rank, seg: seg, off: uint32(s.off), size: uint32(len(s.data)), head: uint8(s.head)}}
 	if d {
 		e.flag |= derived
 	}
@@ -178,7 +178,7 @@ func headCid(e entry, head []byte) (cid.Cid, error) {
 	if err != nil {
 		return cid.Undef, fault.New(fault.Invalid, "section at offset %d: %w", e.off, err)
 	}
-	if k, _ := keyOf(c.Hash()); k != e.key {
+	if k, _ := keyOfCid(c); k != e.key {
 		return cid.Undef, fault.New(fault.Invalid, "section at offset %d: it is of another block, %s", e.off, c)
 	}
 	return c, nil
