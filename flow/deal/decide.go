@@ -1,0 +1,135 @@
+package deal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/firth-project/firth/flow/provider"
+)
+
+// Action is what is done about a piece.
+type Action string
+
+// The actions.
+const (
+	ActionKeep    Action = "keep"    // nothing is lacking
+	ActionPropose Action = "propose" // a deal is proposed to Provider
+	ActionWait    Action = "wait"    // copies are lacking and cannot be had now
+)
+
+// Step is one thing a policy does about a piece, and why.
+type Step struct {
+	Action   Action
+	Policy   int64
+	Piece    int64
+	PieceCID string
+	Provider string // of ActionPropose
+	Reason   string
+}
+
+// view is all that a turn at a piece is decided by.
+type view struct {
+	now        time.Time
+	target     target
+	policies   []Policy
+	live       []Deal
+	attempts   map[string]attempt            // by provider
+	candidates map[int64][]provider.Provider // by policy, best first
+}
+
+func (v view) policy(id int64) Policy {
+	for _, p := range v.policies {
+		if p.ID == id {
+			return p
+		}
+	}
+	return Policy{}
+}
+
+// has counts the copies there are, or may come to be, that a policy accepts.
+func (v view) has(p Policy) (n int) {
+	for _, d := range v.live {
+		if p.accepts(d.Provider) {
+			n++
+		}
+	}
+	return n
+}
+
+// decide compares what the policies want with what there is. next is when a
+// provider that had refused or failed may be asked again, nil if none is.
+func (v view) decide() (steps []Step, next *time.Time) {
+	taken := map[string]bool{}
+	for _, d := range v.live {
+		taken[d.Provider] = true
+	}
+	for _, p := range v.policies {
+		lacks := p.Copies - v.has(p)
+		switch {
+		case p.State != PolicyActive:
+			steps = append(steps, v.step(p, ActionKeep, "", pausedReason(p)))
+			continue
+		case lacks <= 0:
+			steps = append(steps, v.step(p, ActionKeep, "", fmt.Sprintf("has %d of %d copies, made or on their way", v.has(p), p.Copies)))
+			continue
+		}
+		waiting := 0
+		for _, c := range v.candidates[p.ID] {
+			if lacks == 0 {
+				break
+			}
+			if taken[c.Actor] {
+				continue
+			}
+			if a, ok := v.attempts[c.Actor]; ok && a.NextAttempt.After(v.now) {
+				waiting++
+				if next == nil || a.NextAttempt.Before(*next) {
+					at := a.NextAttempt
+					next = &at
+				}
+				continue
+			}
+			steps = append(steps, v.step(p, ActionPropose, c.Actor, fmt.Sprintf("copy %d of %d, at %s attoFIL per GiB and epoch",
+				p.Copies-lacks+1, p.Copies, c.AskPrice(p.Verified))))
+			taken[c.Actor] = true
+			v.live = append(v.live, Deal{Provider: c.Actor})
+			lacks--
+		}
+		if lacks > 0 {
+			steps = append(steps, v.step(p, ActionWait, "", v.lackReason(p, lacks, waiting)))
+		}
+	}
+	return steps, next
+}
+
+func (v view) step(p Policy, a Action, actor, reason string) Step {
+	return Step{Action: a, Policy: p.ID, Piece: v.target.ID, PieceCID: v.target.PieceCID, Provider: actor, Reason: reason}
+}
+
+func pausedReason(p Policy) string {
+	if p.Reason == "" {
+		return "the policy is paused"
+	}
+	return "the policy is paused: " + p.Reason
+}
+
+// lackReason says why copies are lacking, and what would help.
+func (v view) lackReason(p Policy, lacks, waiting int) string {
+	why := fmt.Sprintf("lacks %d of %d copies: %d providers in the index fit by state, size and price", lacks, p.Copies, len(v.candidates[p.ID]))
+	if waiting > 0 {
+		return fmt.Sprintf("%s, %d of them failed before and are asked again later", why, waiting)
+	}
+	return why + "; add more with `firth provider add`"
+}
+
+const maxBackOff = 24 * time.Hour
+
+// waitAfter is how long a provider is left alone after its n-th failure: first,
+// doubled each time, a day at most, less up to a fifth that draw decides.
+func waitAfter(first time.Duration, n int, draw uint64) time.Duration {
+	wait := maxBackOff
+	if shift := min(n-1, 30); first < maxBackOff>>shift {
+		wait = first << shift
+	}
+	return wait - time.Duration(draw%uint64(wait/5+1))
+}
