@@ -64,11 +64,10 @@ func (l listening) forward(ctx context.Context, d *db.DB, q Queue) {
 }
 
 // wakeAfter looks at a queue again when one of its jobs is to run again soon.
-// River writes the end of the attempt before within a quarter of a second; a job
-// further off is found by polling.
+// River writes the end of the attempt before within a quarter of a second.
 func (l listening) wakeAfter(ctx context.Context, q Queue, after time.Duration) {
 	const written = 275 * time.Millisecond
-	if after > 2*pollInterval {
+	if after > soon {
 		return
 	}
 	time.AfterFunc(max(after, written), func() {

@@ -145,7 +145,7 @@ func fromRow(row *rivertype.JobRow) Job {
 		CreatedAt:   db.Now(row.CreatedAt),
 	}
 	if n := len(row.Errors); n > 0 {
-		j.Error = row.Errors[n-1].Error
+		j.Error = strings.TrimPrefix(row.Errors[n-1].Error, "JobCancelError: ") // River's word for burying
 		j.Panicked = strings.HasPrefix(j.Error, panicPrefix)
 	}
 	if row.FinalizedAt != nil {

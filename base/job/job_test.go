@@ -354,19 +354,27 @@ func TestBurialIsRetriedAlone(t *testing.T) {
 func TestPanicIsRecordedAndRetried(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, d *db.DB) {
-		k := job.Kind[note]{Name: "test.panic", Attempts: 2}
+		once, always := job.Kind[note]{Name: "test.panic", Attempts: 2}, job.Kind[note]{Name: "test.panics", Attempts: 1}
 		var attempts atomic.Int64
-		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
-			if attempts.Add(1) == 1 {
-				explode()
-			}
-			return nil
-		}, nil)}})
-		enqueue(t, d, c, k, 1)
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{
+			once.Handle(func(context.Context, note) error {
+				if attempts.Add(1) == 1 {
+					explode()
+				}
+				return nil
+			}, nil),
+			always.Handle(func(context.Context, note) error { explode(); return nil }, nil),
+		}})
+		enqueue(t, d, c, once, 1)
+		enqueue(t, d, c, always, 1)
 		run(t, c)
-		j := settle(t, c, k.Name, job.Done)
-		if !j.Panicked || c.Panics() != 1 || !strings.HasPrefix(j.Error, "panic: boom\n") || !strings.Contains(j.Error, "explode") {
-			t.Errorf("%d panics, job %+v", c.Panics(), j)
+		for _, j := range []job.Job{settle(t, c, once.Name, job.Done), settle(t, c, always.Name, job.Dead)} {
+			if !j.Panicked || !strings.HasPrefix(j.Error, "panic: boom\n") || !strings.Contains(j.Error, "explode") {
+				t.Errorf("job %+v", j)
+			}
+		}
+		if c.Panics() != 2 {
+			t.Errorf("%d panics counted", c.Panics())
 		}
 	})
 }
@@ -429,4 +437,8 @@ func TestAtHoldsBack(t *testing.T) {
 			t.Errorf("ran %v after its time", late)
 		}
 	})
+}
+
+func noop(ran chan<- struct{}) func(context.Context, note) error {
+	return func(context.Context, note) error { ran <- struct{}{}; return nil }
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // Queue separates jobs by weight, so that a thousand waiting downloads do not
-// hold up what takes a millisecond. Each one costs an idle process a poll every
-// second.
+// hold up what takes a millisecond. Each one costs an idle process a look every
+// two seconds.
 type Queue string
 
 // The queues.

@@ -17,9 +17,12 @@ import (
 )
 
 const (
-	// pollInterval is how often a producer looks without having been woken: for
-	// retries that are due, and for wake-ups lost with a connection.
-	pollInterval = time.Second
+	// pollInterval is how often a queue is looked at without a wake-up, in case
+	// one was lost.
+	pollInterval = 2 * time.Second
+	// soon is up to when River itself holds a job that is to run again; what is
+	// further off is released by the second.
+	soon = 5 * time.Second
 	// cooldown is the least time between two fetches, so that a burst is
 	// fetched in batches.
 	cooldown = 5 * time.Millisecond

@@ -200,38 +200,35 @@ func (c *Client) guard(fn func() error) (err error) {
 	return fn()
 }
 
-// verdictRow is a verdict in a job's metadata: the kind of fault and its text.
-// Cancel writes it at the top, an attempt in River's field for output.
-type verdictRow struct {
-	Dead   string        `json:"dead,omitempty"`
-	Kind   fault.Kind    `json:"fault,omitempty"`
-	Output *verdictEntry `json:"output,omitempty"`
-}
-
-type verdictEntry struct {
+// verdict is why a job is to be buried, as its metadata holds it.
+type verdict struct {
 	Dead string     `json:"dead"`
 	Kind fault.Kind `json:"fault"`
 }
 
 // doom is the metadata of a job that is to be buried without another attempt.
 func doom(reason error) json.RawMessage {
-	text, err := json.Marshal(verdictEntry{reason.Error(), fault.KindOf(reason)})
+	text, err := json.Marshal(verdict{reason.Error(), fault.KindOf(reason)})
 	if err != nil {
 		panic(fmt.Sprintf("job: a string and a number do not marshal: %v", err)) // cannot happen: both marshal as they are
 	}
 	return text
 }
 
-// doomed returns the reason in a job's metadata, nil if it has none.
+// doomed returns the reason in a job's metadata, nil if it has none. Cancel
+// writes it at the top, an attempt in River's field for output.
 func doomed(metadata []byte) error {
-	var row verdictRow
+	var row struct {
+		verdict
+		Output verdict `json:"output"`
+	}
 	if json.Unmarshal(metadata, &row) != nil {
 		return nil
 	}
 	switch {
-	case row.Dead != "" && row.Dead == errCancelled.Error():
+	case row.Dead == errCancelled.Error():
 		return errCancelled
-	case row.Output != nil && row.Output.Dead != "":
+	case row.Output.Dead != "":
 		return fault.New(row.Output.Kind, "%s", row.Output.Dead)
 	}
 	return nil
