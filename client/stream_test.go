@@ -194,6 +194,39 @@ func TestLocalTree(t *testing.T) {
 	}
 }
 
+// A file that is written to while it is read must not pass for a whole one.
+func TestLocalTreeNoticesChange(t *testing.T) {
+	whole := strings.Repeat("0123456789", 10_000)
+	for name, change := range map[string]func(path string) error{
+		"grows":      func(p string) error { return os.WriteFile(p, []byte(whole+"more"), 0o600) },
+		"shrinks":    func(p string) error { return os.Truncate(p, 50) },
+		"is emptied": func(p string) error { return os.Truncate(p, 0) },
+		"is touched": func(p string) error { return os.Chtimes(p, timeZero, timeZero.AddDate(30, 0, 0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log")
+			if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for e, err := range client.LocalTree(filepath.Dir(path)) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(e.Body, make([]byte, 10)); err != nil {
+					t.Fatal(err)
+				}
+				if err := change(path); err != nil {
+					t.Fatal(err)
+				}
+				_, err = io.Copy(io.Discard, e.Body)
+				if !errors.Is(err, client.ErrChanged) || !strings.Contains(err.Error(), path) {
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+}
+
 func TestContentCAR(t *testing.T) {
 	body := bytes.Repeat([]byte("car"), 1<<20)
 	c := node(t, func(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -11,6 +12,7 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // AddOptions are what an upload may be told; the zero value is usable.
@@ -128,8 +130,8 @@ func writeEntry(form *multipart.Writer, e Entry) error {
 
 // LocalTree yields what is below a local directory in name order: files,
 // directories (empty ones too) and symlinks, which are kept and not followed.
-// A file is open while it is being yielded. Anything else, such as a socket, is
-// an error that names it.
+// A file is open while it is being yielded, and reading it ends as OpenLocal
+// says. Anything else, such as a socket, is an error that names it.
 func LocalTree(dir string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
@@ -158,7 +160,7 @@ func yieldLocal(name string, e Entry, mode os.FileMode, yield func(Entry, error)
 	case mode.IsDir():
 		e.Kind = Directory
 	case mode.IsRegular():
-		f, err := os.Open(name)
+		f, err := OpenLocal(name)
 		if err != nil {
 			return false, err
 		}
@@ -173,4 +175,50 @@ func yieldLocal(name string, e Entry, mode os.FileMode, yield func(Entry, error)
 		return false, fmt.Errorf("%s: neither file, directory nor symlink (%s)", name, mode)
 	}
 	return yield(e, nil), nil
+}
+
+// ErrChanged is in the chain of an error about a local file that somebody wrote
+// to while it was read.
+var ErrChanged = errors.New("changed while it was read")
+
+// OpenLocal opens a local file for an upload. Reading it to its end fails with
+// ErrChanged, naming the file, when its size or time of change moved since it
+// was opened: what was read may be no state the file ever had.
+func OpenLocal(path string) (io.ReadCloser, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &steadyFile{File: f, size: info.Size(), changed: info.ModTime()}, nil
+}
+
+// steadyFile is a file that has to stay as it was when it was opened.
+type steadyFile struct {
+	*os.File
+	size    int64
+	changed time.Time
+	read    int64
+}
+
+func (f *steadyFile) Read(b []byte) (int, error) {
+	n, err := f.File.Read(b)
+	if f.read += int64(n); f.read <= f.size && err != io.EOF {
+		return n, err // a file that only grows must not be followed for ever
+	}
+	if f.read == f.size {
+		if info, failed := f.Stat(); failed == nil && info.Size() == f.size && info.ModTime().Equal(f.changed) {
+			return n, err
+		}
+	}
+	return n, fmt.Errorf("%s: %w", f.Name(), ErrChanged)
+}
+
+// WriteTo hides os.File's, which would read past Read.
+func (f *steadyFile) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{f})
 }
