@@ -245,7 +245,7 @@ func (t *tracker) isOurs(ctx context.Context, d Deal, found chain.MarketDeal) (b
 		return false, err
 	}
 	p := found.Proposal
-	if !p.PieceCID.Equals(one) || uint64(p.PieceSize) < padded || p.Provider != actor ||
+	if !p.PieceCID.Equals(one) || uint64(p.PieceSize) != padded || p.Provider != actor ||
 		int64(p.StartEpoch) != d.StartEpoch || int64(p.EndEpoch) != d.EndEpoch {
 		return false, nil
 	}
