@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 
+	blocks "github.com/ipfs/go-block-format"
 	mh "github.com/multiformats/go-multihash"
 
 	"github.com/firth-project/firth/base/dag"
@@ -43,9 +44,14 @@ func (a *attempt) readCAR(ctx context.Context) error {
 		if b.Cid().Prefix().MhType == mh.IDENTITY {
 			continue // carries its bytes in its name
 		}
-		first, err := a.order.take(ctx, b)
+		c, first, err := a.order.take(ctx, b)
 		if err != nil {
 			return missed(CodeWrong, "%w", err)
+		}
+		if !c.Equals(b.Cid()) { // the other version of the same CID
+			if b, err = blocks.NewBlockWithCid(b.RawData(), c); err != nil {
+				return err
+			}
 		}
 		if err := a.deliver(b, first); err != nil {
 			return err

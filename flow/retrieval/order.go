@@ -1,6 +1,7 @@
 package retrieval
 
 import (
+	"bytes"
 	"context"
 
 	blocks "github.com/ipfs/go-block-format"
@@ -77,26 +78,31 @@ func (o *order) follow(ctx context.Context, c cid.Cid, b blocks.Block) error {
 }
 
 // take accepts the next block of a stream in this order, with or without the
-// repetitions that CARs may have (IPIP-412, dups). first is false for one that
-// some round saw.
-func (o *order) take(ctx context.Context, b blocks.Block) (first bool, err error) {
+// repetitions that CARs may have (IPIP-412, dups). It returns the CID the DAG
+// has for it; first is false for one that some round saw.
+func (o *order) take(ctx context.Context, b blocks.Block) (c cid.Cid, first bool, err error) {
 	for len(o.stack) > 0 {
 		want := o.pop()
-		if want.Equals(b.Cid()) {
+		if sameBlock(want, b.Cid()) {
 			first = o.new(want)
-			return first, o.follow(ctx, want, b)
+			return want, first, o.follow(ctx, want, b)
 		}
 		switch {
 		case o.seen[want.KeyString()] == o.round: // not repeated here
 		case want.Prefix().MhType == mh.IDENTITY:
 			if err := o.follow(ctx, want, nil); err != nil {
-				return false, err
+				return want, false, err
 			}
 		default:
-			return false, fault.New(fault.Invalid, "came block %s where %s was next", b.Cid(), want)
+			return want, false, fault.New(fault.Invalid, "came block %s where %s was next", b.Cid(), want)
 		}
 	}
-	return false, fault.New(fault.Invalid, "came block %s after the DAG was complete", b.Cid())
+	return b.Cid(), false, fault.New(fault.Invalid, "came block %s after the DAG was complete", b.Cid())
+}
+
+// sameBlock reports whether two CIDs name one block: CIDv0 and CIDv1 do.
+func sameBlock(a, b cid.Cid) bool {
+	return a.Type() == b.Type() && bytes.Equal(a.Hash(), b.Hash())
 }
 
 // only is a getter of one block.
