@@ -30,6 +30,7 @@ type Config struct {
 	Database  string `koanf:"database" doc:"sqlite:PATH or postgres://…; empty is SQLite in the home"`
 	Blob      string `koanf:"blob" doc:"directory of the blob store; empty is in the home. Nodes that share a database share this"`
 	PublicURL string `koanf:"public_url" doc:"URL prefix under which providers reach this node's /piece; empty is the address of listen.gateway"`
+	Wallet    string `koanf:"wallet" doc:"directory of the encrypted keys; empty is in the home. The API checks wallets there, the dealer signs with them"`
 	Secret    string `koanf:"secret" secret:"true" doc:"signs piece links and unlocks the keystore; empty is a random one kept in the home. Nodes that share a database share this"`
 
 	Listen  Listen  `koanf:"listen"`
@@ -114,7 +115,7 @@ func Default() Config {
 		Gateway: Gateway{Access: AccessToken},
 		Chain:   Chain{RPC: "https://api.node.glif.io", Finality: 900},
 		Bucket:  Bucket{Size: 16 << 30, Age: 48 * time.Hour, Contents: 50_000},
-		Piece:   Piece{MaxSize: 32 << 30, MinSize: 128},
+		Piece:   Piece{MaxSize: 32 << 30, MinSize: 256},
 		Deal:    Deal{Interval: 30 * time.Second, Silence: 24 * time.Hour, Backoff: time.Minute},
 		Workers: Workers{Light: 4, Net: 16, Hash: max(1, runtime.NumCPU()/2)},
 		Log:     Log{Level: "info", Format: "text"},

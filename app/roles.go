@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/job"
 )
 
 // Role is one thing a node does. Roles meet only in the database, the blob
@@ -14,7 +15,9 @@ type Role struct {
 	Name  string
 	Does  string
 	Doors []string // "api", "gateway"
-	Kinds []string // prefixes of the job kinds it works
+	// Queues are the job queues it works. A process has the handlers of every
+	// kind, so roles of one queue may help each other out.
+	Queues []job.Queue
 }
 
 // AllRoles runs every role.
@@ -25,10 +28,10 @@ func Roles() []Role {
 	return []Role{
 		{Name: "api", Does: "takes contents in and answers the JSON API", Doors: []string{"api"}},
 		{Name: "gateway", Does: "serves contents by CID and pieces to providers", Doors: []string{"gateway"}},
-		{Name: "packer", Does: "turns buckets into pieces", Kinds: []string{"content.", "bucket.", "piece."}},
-		{Name: "dealer", Does: "keeps policies true by proposing deals", Kinds: []string{"deal.reconcile", "deal.propose"}},
-		{Name: "tracker", Does: "follows deals with providers and on chain", Kinds: []string{"deal.check"}},
-		{Name: "index", Does: "keeps the facts about providers", Kinds: []string{"provider."}},
+		{Name: "packer", Does: "turns buckets into pieces", Queues: []job.Queue{job.Light, job.Hash}},
+		{Name: "dealer", Does: "keeps policies true by proposing deals", Queues: []job.Queue{job.Light, job.Net}},
+		{Name: "tracker", Does: "follows deals with providers and on chain", Queues: []job.Queue{job.Light, job.Net}},
+		{Name: "index", Does: "keeps the facts about providers", Queues: []job.Queue{job.Light, job.Net}},
 	}
 }
 

@@ -230,7 +230,8 @@ func buckets(ctx context.Context, q bun.IDB, project int64, f BucketFilter) ([]B
 	if f.Before != 0 {
 		sel.Where("id < ?", f.Before)
 	}
-	return mapped(rows, bucketRow.bucket), fault.Wrap(sel.Scan(ctx), "list buckets of project %d", project)
+	err := sel.Scan(ctx)
+	return mapped(rows, bucketRow.bucket), fault.Wrap(err, "list buckets of project %d", project)
 }
 
 // restless returns the buckets in a state, after an id, that the reconciler has
@@ -244,7 +245,8 @@ func restless(ctx context.Context, q bun.IDB, state BucketState, now time.Time, 
 	case Broken:
 		sel.Where("next_attempt_at <= ?", now)
 	}
-	return mapped(rows, bucketRow.bucket), fault.Wrap(sel.Scan(ctx), "find %s buckets", state)
+	err := sel.Scan(ctx)
+	return mapped(rows, bucketRow.bucket), fault.Wrap(err, "find %s buckets", state)
 }
 
 // saveBucket writes a bucket's new state if the old one still holds.
