@@ -44,6 +44,21 @@ func (q *queue) take(limit int64) []*request {
 	return group
 }
 
+// run sees to it that the request is committed, by whoever has the turn.
+func (q *queue) run(r *request, limit int64, commit func([]*request) error) error {
+	q.add(r)
+	q.turn.Lock()
+	defer q.turn.Unlock()
+	for !r.done {
+		group := q.take(limit)
+		err := commit(group)
+		for _, m := range group {
+			m.done, m.err = true, err
+		}
+	}
+	return r.err
+}
+
 // put drops what is held before it queues: held means durable, since the index
 // learns of a block after the sync.
 func (l *log) put(ctx context.Context, items []item) error {
@@ -76,17 +91,7 @@ func (l *log) submit(ctx context.Context, items []item) error {
 const unknownEpoch = ^uint64(0)
 
 func (l *log) enqueue(r *request) error {
-	l.queue.add(r)
-	l.queue.turn.Lock()
-	defer l.queue.turn.Unlock()
-	for !r.done {
-		group := l.queue.take(l.groupBytes)
-		err := l.commit(group)
-		for _, m := range group {
-			m.done, m.err = true, err
-		}
-	}
-	return r.err
+	return l.queue.run(r, l.groupBytes, l.commit)
 }
 
 // change is an item that has its place in the log.
