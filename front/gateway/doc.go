@@ -1,11 +1,12 @@
-// Package gateway is the door for reading: contents by CID, pieces by
-// commitment.
+// Package gateway serves bytes by their names: blocks, files and DAGs under
+// /ipfs/{cid}, the CARs of pieces under /piece/{cid}.
 //
-// It owns two kinds of path. /ipfs/… is the IPFS gateway over the blocks this
-// node has (path, trustless raw and CAR, byte ranges); /piece/… streams the CAR
-// of a piece, at any offset, to providers and to anyone who checks. It promises
-// that what it sends was verified, and that without leave nothing is sent:
-// a token with content:read opens both, a piece link opens one piece.
+// It owns two routes and the piece link, a token for one piece that a storage
+// provider is handed with a deal. It promises that what leaves here is what its
+// name says or a connection that breaks: an answer is never short and well
+// formed. It promises that a reader who stops reading frees his place.
 //
-// It refuses to fetch from elsewhere and holds no rule about contents or deals.
+// It refuses to fetch what is not here, to resolve names, and to know who owns
+// a block: a token that may read content reads by CID, and in public mode
+// everyone does.
 package gateway

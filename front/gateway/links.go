@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -11,56 +12,61 @@ import (
 	"github.com/firth-project/firth/base/fault"
 )
 
-// linkPrefix starts the secret of a piece link.
+// A piece link's token is "firthp_" expiry "_" mac: the expiry in seconds of
+// Unix time, the mac base64url(HMAC-SHA256) over a line of words that keeps the
+// secret's other uses apart, the piece CID v2 and the expiry, a line each. It
+// opens one piece and nothing else; nothing of it is stored.
 const linkPrefix = "firthp_"
 
-// linkLife is how long a link opens its piece: longer than any provider should
-// take to fetch it.
+// linkLife is how long a link works. A provider pulls a deal's bytes before the
+// deal starts, which is days after it was proposed.
 const linkLife = 30 * 24 * time.Hour
 
-// Links makes the links by which providers fetch pieces from a closed node.
+// Links makes and checks piece links.
 type Links struct {
-	secret []byte
-	base   string
-	clock  func() time.Time
+	secret    []byte
+	publicURL string
+	clock     func() time.Time
 }
 
-// NewLinks makes links under publicURL, signed with the node's secret.
+// NewLinks makes links below publicURL, the URL prefix under which the gateway
+// is reached. Gateways check them with the same secret.
 func NewLinks(secret []byte, publicURL string, clock func() time.Time) *Links {
-	return &Links{secret: secret, base: strings.TrimRight(publicURL, "/"), clock: clock}
+	return &Links{secret: secret, publicURL: strings.TrimRight(publicURL, "/"), clock: clock}
 }
 
-// PieceURL returns where the CAR of a piece (CID v2) is fetched and the headers
-// to send along.
+// PieceURL returns where the bytes of a piece, given by its CID v2, are fetched
+// for the next 30 days, and the headers to send along.
 func (l *Links) PieceURL(pieceCID string) (url string, headers map[string]string) {
-	expiry := l.clock().Add(linkLife).Unix()
-	return l.base + "/piece/" + pieceCID, map[string]string{
-		"Authorization": "Bearer " + linkPrefix + strconv.FormatInt(expiry, 10) + "_" + sign(l.secret, pieceCID, expiry),
-	}
+	expiry := strconv.FormatInt(l.clock().Add(linkLife).Unix(), 10)
+	token := linkPrefix + expiry + "_" + base64.RawURLEncoding.EncodeToString(l.mac(pieceCID, expiry))
+	return l.publicURL + "/piece/" + pieceCID, map[string]string{"Authorization": "Bearer " + token}
 }
 
-// sign binds a piece to a time. The words in front keep the secret's other uses
-// apart.
-func sign(secret []byte, pieceCID string, expiry int64) string {
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte("firth piece link\n" + pieceCID + "\n" + strconv.FormatInt(expiry, 10)))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-}
-
-// checkLink says whether the Authorization header is a link to the piece, in a
-// time that tells nothing about how wrong it is.
-func checkLink(secret []byte, authorization, pieceCID string, now time.Time) error {
-	link, ok := strings.CutPrefix(authorization, "Bearer "+linkPrefix)
-	if !ok {
-		return fault.New(fault.Forbidden, "piece %s: is not public; send a token with content:read, or the header of its link", pieceCID)
+// check returns nil if a request carries a link's token for this piece, in a
+// time that tells nothing about how wrong another one is.
+func (l *Links) check(token, pieceCID string) error {
+	expiry, encoded, _ := strings.Cut(strings.TrimPrefix(token, linkPrefix), "_")
+	mac, err := base64.RawURLEncoding.DecodeString(encoded)
+	until, notNumber := strconv.ParseInt(expiry, 10, 64)
+	if err != nil || notNumber != nil || !hmac.Equal(mac, l.mac(pieceCID, expiry)) {
+		return fault.New(fault.Forbidden, "the piece link is none of ours for this piece")
 	}
-	text, mac, _ := strings.Cut(link, "_")
-	expiry, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || !hmac.Equal([]byte(mac), []byte(sign(secret, pieceCID, expiry))) {
-		return fault.New(fault.Forbidden, "piece %s: the link is not one of ours for this piece", pieceCID)
-	}
-	if now.Unix() >= expiry {
-		return fault.New(fault.Forbidden, "piece %s: the link ended %s", pieceCID, time.Unix(expiry, 0).UTC().Format(time.RFC3339))
+	if l.clock().Unix() >= until {
+		return fault.New(fault.Forbidden, "the piece link ended %s; the deal has to be proposed again", time.Unix(until, 0).UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+func (l *Links) mac(pieceCID, expiry string) []byte {
+	h := hmac.New(sha256.New, l.secret)
+	h.Write([]byte("firth piece link\n" + pieceCID + "\n" + expiry))
+	return h.Sum(nil)
+}
+
+// shownLink returns the piece link's token a request shows, if it shows one.
+func shownLink(r *http.Request) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token = strings.TrimSpace(token)
+	return token, strings.EqualFold(scheme, "Bearer") && strings.HasPrefix(token, linkPrefix)
 }

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/front"
+)
+
+// patience is how long a reader may take nothing before the connection ends.
+const patience = 2 * time.Minute
+
+// limited lets n requests in at a time.
+func limited(n int, next http.Handler) http.Handler {
+	places := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next.ServeHTTP(w, r)
+		default:
+			w.Header().Set("Retry-After", "5")
+			front.WriteProblem(w, r, fault.New(fault.Unavailable, "gateway: %d readers at a time is the limit; try again", n))
+		}
+	})
+}
+
+// paced ends answers nobody takes.
+func paced(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		// A server with a deadline of its own for writes is not what doors are
+		// behind; a connection without deadlines has none to take back.
+		defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+		next.ServeHTTP(&pacer{ResponseWriter: w, control: control}, r)
+	})
+}
+
+type pacer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (p *pacer) Write(b []byte) (int, error) {
+	_ = p.control.SetWriteDeadline(time.Now().Add(patience)) // see paced
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap is http.ResponseController's way to the connection.
+func (p *pacer) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// cacheable tells caches what may be kept by whom: bytes that took a token to
+// read are not for a cache that others share.
+func (d *door) cacheable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.public {
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			w.Header().Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, ETag, X-Ipfs-Path, X-Ipfs-Roots")
+			next.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(&private{ResponseWriter: w}, r)
+	})
+}
+
+// private turns "public" of an answer's Cache-Control into "private".
+type private struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (p *private) begin() {
+	if p.begun {
+		return
+	}
+	p.begun = true
+	h := p.Header()
+	h.Add("Vary", "Authorization")
+	if c := h.Get("Cache-Control"); c != "" {
+		h.Set("Cache-Control", strings.Replace(c, "public", "private", 1))
+	}
+}
+
+func (p *private) WriteHeader(status int) {
+	p.begin()
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p *private) Write(b []byte) (int, error) {
+	p.begin()
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap is http.ResponseController's way to the connection.
+func (p *private) Unwrap() http.ResponseWriter { return p.ResponseWriter }
