@@ -19,6 +19,7 @@ import (
 )
 
 func TestCopiesBecomeActive(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 4})
 		w.index()
@@ -67,6 +68,7 @@ func TestCopiesBecomeActive(t *testing.T) {
 // A provider that refuses, lies, is gone or stalls is replaced, and the reason
 // can be read.
 func TestBadProvidersAreReplaced(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 5})
 		w.settings.Silence = 3 * time.Second
@@ -117,8 +119,10 @@ func TestBadProvidersAreReplaced(t *testing.T) {
 }
 
 func TestSlashedDealIsReplaced(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 2})
+		w.settings.ActiveInterval = time.Hour // the chain's events come first
 		w.index()
 		n := w.run(w.market, true)
 		w.policy(deal.Policy{Copies: 1})
@@ -143,6 +147,7 @@ func TestSlashedDealIsReplaced(t *testing.T) {
 }
 
 func TestNeverPublishedExpires(t *testing.T) {
+	t.Parallel()
 	w := open(t, dbtest.SQLite, devnet.Config{Providers: 1, Faults: map[int]devnet.Fault{1: devnet.NeverPublish}})
 	w.index()
 	w.run(w.market, true)
@@ -179,6 +184,7 @@ func (c *counting) Propose(ctx context.Context, p provider.Provider, request []b
 // The process dies after the proposal arrived and before the answer was
 // written down: the next one asks, and does not propose again.
 func TestLostAnswerMakesNoSecondDeal(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 1})
 		w.index()
@@ -204,6 +210,7 @@ func TestLostAnswerMakesNoSecondDeal(t *testing.T) {
 // The process dies after the proposal was kept and before it left: the next one
 // asks, learns that nothing arrived, and sends the same bytes.
 func TestUnsentProposalIsSentOnce(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 1})
 		w.index()
@@ -245,6 +252,7 @@ func (d *dying) Propose(ctx context.Context, _ provider.Provider, _ []byte) (dea
 // Two processes reconcile at once: no provider is sent a piece twice, and no
 // copy is made beyond those wanted.
 func TestTwoReconcilersNeverDouble(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 5})
 		w.index()
@@ -292,6 +300,7 @@ func TestTwoReconcilersNeverDouble(t *testing.T) {
 }
 
 func TestPauseResumeAndDryRun(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 3})
 		w.index()
@@ -338,6 +347,7 @@ func TestPauseResumeAndDryRun(t *testing.T) {
 
 // A policy stops, with a reason, before the money runs out.
 func TestPolicyStopsBeforeMoneyRunsOut(t *testing.T) {
+	t.Parallel()
 	w := open(t, dbtest.SQLite, devnet.Config{
 		Providers: 3, Fund: 1, Terms: devnet.Terms{Price: abi.NewTokenAmount(1e18)}, // 1 FIL a GiB and epoch: 2 FIL for 4 KiB
 	})
@@ -350,6 +360,7 @@ func TestPolicyStopsBeforeMoneyRunsOut(t *testing.T) {
 		w.must(err)
 		return now.State == deal.PolicyPaused && strings.Contains(now.Reason, "market balance")
 	})
+	w.until("all drafts ended", func() bool { return len(w.deals(deal.Filter{State: deal.Draft})) == 0 })
 	for _, d := range w.deals(deal.Filter{}) {
 		if d.State != deal.Failed || !strings.Contains(d.Reason, "the money does not last") && !strings.Contains(d.Reason, "no longer acts") {
 			t.Errorf("deal %s: %s", d.State, d.Reason)
@@ -359,6 +370,7 @@ func TestPolicyStopsBeforeMoneyRunsOut(t *testing.T) {
 
 // What a provider asks beyond the policy's limit is not paid.
 func TestPriceLimitHolds(t *testing.T) {
+	t.Parallel()
 	w := open(t, dbtest.SQLite, devnet.Config{Providers: 1, Terms: devnet.Terms{Price: abi.NewTokenAmount(100)}})
 	w.index()
 	n := w.run(w.market, true)
@@ -379,6 +391,7 @@ func TestPriceLimitHolds(t *testing.T) {
 
 // Providers that come later are used without waiting for a schedule.
 func TestLateProviderIsUsed(t *testing.T) {
+	t.Parallel()
 	w := open(t, dbtest.SQLite, devnet.Config{Providers: 1})
 	w.settings.Interval = time.Minute
 	n := w.run(w.market, true)

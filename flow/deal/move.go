@@ -27,15 +27,17 @@ func (s *Service) move(ctx context.Context, tx *db.Tx, d *Deal, to State, o Obse
 	}
 	if !to.Live() {
 		d.NextCheck = nil
+		// Before the deal, in the order in which deals are made: two
+		// transactions that wait for each other help nobody.
+		if err := wakeTarget(ctx, tx, d.Piece, d.UpdatedAt); err != nil {
+			return err
+		}
 	}
 	if err := saveDeal(ctx, tx, *d, from); err != nil {
 		return err
 	}
 	o.From, o.To = from, to
-	if err := s.tell(ctx, tx, *d, o); err != nil || to.Live() {
-		return err
-	}
-	return wakeTarget(ctx, tx, d.Piece, d.UpdatedAt)
+	return s.tell(ctx, tx, *d, o)
 }
 
 // dealFact is the data of a deal's events.

@@ -51,7 +51,12 @@ func (s *Service) Watch(ctx context.Context, log *event.Log) error {
 
 // wakeAndReconcile looks at all pieces that wait for a provider.
 func (s *Service) wakeAndReconcile(ctx context.Context) error {
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error { return wakeWaiting(ctx, tx, s.now()) })
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if _, err := lockPosition(ctx, tx); err != nil {
+			return err
+		}
+		return wakeWaiting(ctx, tx, s.now())
+	})
 	return errors.Join(err, s.Reconcile(ctx))
 }
 

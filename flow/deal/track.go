@@ -193,7 +193,7 @@ func (t *tracker) learn(ctx context.Context, d *Deal) (finding, error) {
 			if report.PublishCID != "" {
 				d.PublishCID = report.PublishCID
 			}
-			if report.OnChain && !known {
+			if report.OnChain { // after a fork it may have another number
 				number, known = report.DealID, true
 			}
 		}
@@ -286,7 +286,7 @@ func (t *tracker) apply(ctx context.Context, d Deal, f finding, v verdict) error
 		})
 	}
 	every := t.settings.Interval
-	if v.state == Active {
+	if v.state == Active && v.reason == "" {
 		every = t.settings.ActiveInterval
 	}
 	next := db.Now(f.now.Add(every))

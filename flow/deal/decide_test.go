@@ -1,0 +1,130 @@
+package deal
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/big"
+
+	"github.com/firth-project/firth/flow/provider"
+)
+
+func fit(actors ...string) (ps []provider.Provider) {
+	for _, a := range actors {
+		ps = append(ps, provider.Provider{Actor: a, Price: "7"})
+	}
+	return ps
+}
+
+func with(state State, actors ...string) (ds []Deal) {
+	for _, a := range actors {
+		ds = append(ds, Deal{Provider: a, State: state})
+	}
+	return ds
+}
+
+func TestDecide(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	later := now.Add(time.Minute)
+	three := Policy{ID: 1, Copies: 3, State: PolicyActive}
+	picky := Policy{ID: 2, Copies: 1, Providers: []string{"f09"}, State: PolicyActive}
+	paused := Policy{ID: 3, Copies: 3, State: PolicyPaused, Reason: "no money"}
+	tests := []struct {
+		name string
+		v    view
+		want string // action:provider of each step
+		next *time.Time
+	}{
+		{"nothing there", view{policies: []Policy{three}, candidates: map[int64][]provider.Provider{1: fit("f01", "f02", "f03", "f04")}},
+			"propose:f01 propose:f02 propose:f03", nil},
+		{"some there", view{policies: []Policy{three}, live: with(Active, "f02"), candidates: map[int64][]provider.Provider{1: fit("f01", "f02", "f03")}},
+			"propose:f01 propose:f03", nil},
+		{"enough on their way", view{policies: []Policy{three}, live: with(Proposed, "f01", "f02", "f03")}, "keep:", nil},
+		{"one waits, the others do not", view{policies: []Policy{three}, attempts: map[string]attempt{"f01": {NextAttempt: later}},
+			candidates: map[int64][]provider.Provider{1: fit("f01", "f02", "f03")}}, "propose:f02 propose:f03 wait:", &later},
+		{"its wait is over", view{policies: []Policy{three}, attempts: map[string]attempt{"f01": {NextAttempt: now}},
+			candidates: map[int64][]provider.Provider{1: fit("f01")}}, "propose:f01 wait:", nil},
+		{"nobody fits", view{policies: []Policy{three}}, "wait:", nil},
+		{"paused", view{policies: []Policy{paused}, candidates: map[int64][]provider.Provider{3: fit("f01")}}, "keep:", nil},
+		{"a copy elsewhere does not count", view{policies: []Policy{picky}, live: with(Active, "f01"), candidates: map[int64][]provider.Provider{2: fit("f09")}},
+			"propose:f09", nil},
+		{"one copy serves two policies", view{policies: []Policy{picky, three}, live: with(Active, "f01", "f02"),
+			candidates: map[int64][]provider.Provider{1: fit("f09", "f03"), 2: fit("f09")}}, "propose:f09 keep:", nil},
+		{"no policy", view{}, "", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.v.now = now
+			steps, next := tt.v.decide()
+			var got []string
+			for _, s := range steps {
+				got = append(got, fmt.Sprintf("%s:%s", s.Action, s.Provider))
+				if s.Reason == "" {
+					t.Errorf("%s has no reason", s.Action)
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("steps %q, want %q", strings.Join(got, " "), tt.want)
+			}
+			if (next == nil) != (tt.next == nil) || next != nil && !next.Equal(*tt.next) {
+				t.Errorf("next %v, want %v", next, tt.next)
+			}
+		})
+	}
+}
+
+func TestWaitAfter(t *testing.T) {
+	for n, want := range map[int]time.Duration{1: time.Minute, 2: 2 * time.Minute, 5: 16 * time.Minute, 11: 1024 * time.Minute, 12: maxBackOff, 500: maxBackOff} {
+		for _, draw := range []uint64{0, 1 << 20, 1<<64 - 1} {
+			if got := waitAfter(time.Minute, n, draw); got > want || got < want-want/5 {
+				t.Errorf("after %d failures %s, want %s less a fifth at most", n, got, want)
+			}
+		}
+	}
+}
+
+func TestMoney(t *testing.T) {
+	if got := perEpoch(big.NewInt(3), 1<<29); !got.Equals(big.NewInt(2)) {
+		t.Errorf("half a GiB at 3 costs %s, want 2: rounded up", got)
+	}
+	if got := collateral(big.NewInt(100), big.NewInt(1000)); !got.Equals(big.NewInt(120)) {
+		t.Errorf("collateral %s, want 120", got)
+	}
+	if got := collateral(big.NewInt(100), big.NewInt(110)); !got.Equals(big.NewInt(110)) {
+		t.Errorf("collateral %s, want no more than the most, 110", got)
+	}
+}
+
+func TestStates(t *testing.T) {
+	for from, to := range moves {
+		for state := range to {
+			if !state.known() || !from.Live() {
+				t.Errorf("a move from %s to %s", from, state)
+			}
+		}
+	}
+	for _, s := range liveStates() {
+		if !s.known() || len(moves[s]) == 0 {
+			t.Errorf("%s is a dead end", s)
+		}
+	}
+	if State("done").known() || Failed.Live() || may(Failed, Draft) || may(Active, Published) {
+		t.Error("a move there is not")
+	}
+}
+
+func TestSentBefore(t *testing.T) {
+	const mine = "6f6dcbbb-2f0e-4dc4-9dd3-3b1ea5b6ba3c"
+	for message, want := range map[string]bool{
+		"deal proposal is identical to deal " + mine + " (proposed at 2026-11-21)":                true,
+		"deal has the same uuid as deal " + mine + " (proposed at 2026-11-21)":                    true,
+		"deal proposal is identical to deal 00000000-0000-4000-8000-000000000000 (proposed at x)": false,
+		"deal filter says no": false,
+	} {
+		if sentBefore(message, mine) != want {
+			t.Errorf("%q: %v", message, !want)
+		}
+	}
+}
