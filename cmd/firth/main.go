@@ -1,0 +1,152 @@
+// Command firth stores data on IPFS and Filecoin and can prove it.
+//
+// One file here is one noun of the command line. Commands that speak with a
+// node do so through package client; serve, try and devnet start one.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/client"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal kills: the first restores the default action.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Environ(), stdio{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// stdio is where a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// cli is the whole command line; each field is a noun or a verb in its file.
+type cli struct {
+	global
+
+	Try      tryCmd      `cmd:"" help:"Show the whole life of your data on this machine: store it, make deals on a local Filecoin network, get it back, verify it."`
+	Serve    serveCmd    `cmd:"" help:"Run a node."`
+	Devnet   devnetCmd   `cmd:"" help:"Run a local Filecoin network."`
+	Add      addCmd      `cmd:"" help:"Store files and directories."`
+	Ls       lsCmd       `cmd:"" help:"List what is stored."`
+	Show     showCmd     `cmd:"" help:"Show one content and where its copies are."`
+	Get      getCmd      `cmd:"" help:"Get a content back, every block verified."`
+	Rm       rmCmd       `cmd:"" help:"Remove contents."`
+	Bucket   bucketCmd   `cmd:"" help:"Buckets: what is gathered before it becomes a piece."`
+	Piece    pieceCmd    `cmd:"" help:"Pieces: what deals are made about."`
+	Deal     dealCmd     `cmd:"" help:"Deals with storage providers."`
+	Policy   policyCmd   `cmd:"" help:"Policies: how many copies to keep, with whom."`
+	Provider providerCmd `cmd:"" help:"Storage providers this node knows."`
+	Wallet   walletCmd   `cmd:"" help:"Keys that sign deals, kept encrypted in the home."`
+	Token    tokenCmd    `cmd:"" help:"Tokens that let programs in."`
+	Job      jobCmd      `cmd:"" help:"Background work of the node."`
+	Node     nodeCmd     `cmd:"" help:"Processes of this node."`
+	Commp    commpCmd    `cmd:"" help:"Compute a piece commitment."`
+	Config   configCmd   `cmd:"" help:"Show the configuration, and where each value comes from."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// global are the flags every command takes.
+type global struct {
+	Home   string `help:"Directory that holds all a node keeps." placeholder:"DIR"`
+	Config string `help:"Configuration file; default is config.yaml in the home." placeholder:"FILE" name:"config-file"`
+	JSON   bool   `help:"Print JSON." name:"json"`
+	API    string `help:"Address of the node to speak with; default is the node of the home." env:"FIRTH_API" placeholder:"URL"`
+	Token  string `help:"Token to show that node." env:"FIRTH_TOKEN" placeholder:"TOKEN"`
+}
+
+// call is one run of one command.
+type call struct {
+	stdio
+	global  global
+	environ []string
+	ctx     context.Context
+}
+
+// errSkip ends a command whose failure was already told.
+var errTold = errors.New("already told")
+
+// run runs one command line and returns the exit code: 0, or the code of the
+// error's kind.
+func run(ctx context.Context, args, environ []string, io stdio) int {
+	var c cli
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("firth"),
+		kong.Description("Store data on IPFS and Filecoin, and prove it. Start with `firth try PATH`."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Writers(io.out, io.err),
+		kong.Exit(func(n int) { code = n; panic(exited{}) }), // recovered in parse
+	)
+	if err != nil {
+		fmt.Fprintln(io.err, "firth:", err)
+		return fault.Internal.ExitCode()
+	}
+	kctx, err, done := parse(parser, args)
+	if done {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(io.err, "firth: %v\nRun `firth --help` for what there is.\n", err)
+		return fault.Invalid.ExitCode()
+	}
+	err = kctx.Run(&call{stdio: io, global: c.global, environ: environ, ctx: ctx})
+	return exit(io, c.global.JSON, err)
+}
+
+// exited unwinds kong after it printed help.
+type exited struct{}
+
+func parse(parser *kong.Kong, args []string) (kctx *kong.Context, err error, done bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exited); !ok {
+				panic(r)
+			}
+			done = true
+		}
+	}()
+	kctx, err = parser.Parse(args)
+	return kctx, err, false
+}
+
+// exit tells an error and turns it into an exit code.
+func exit(io stdio, asJSON bool, err error) int {
+	if err == nil {
+		return 0
+	}
+	kind := kindOf(err)
+	switch {
+	case errors.Is(err, errTold):
+	case asJSON:
+		_ = json.NewEncoder(io.err).Encode(map[string]string{"kind": kind.String(), "error": err.Error()})
+	default:
+		fmt.Fprintln(io.err, "firth:", err)
+	}
+	return kind.ExitCode()
+}
+
+// kindOf also knows errors that a node answered.
+func kindOf(err error) fault.Kind {
+	var answered *client.Error
+	if errors.As(err, &answered) {
+		return fault.KindOfStatus(answered.Status)
+	}
+	return fault.KindOf(err)
+}
