@@ -69,7 +69,7 @@ func (s *Service) add(ctx context.Context, a Add, build func(context.Context, da
 	if err != nil {
 		return Content{}, err
 	}
-	c := Content{Project: a.Project, Name: cleanName(a.Name), Profile: prof.Name, State: Receiving, CreatedAt: s.now()}
+	c := Content{Project: a.Project, Name: cleanText(a.Name, maxName), Profile: prof.Name, State: Receiving, CreatedAt: s.now()}
 	c.UpdatedAt = c.CreatedAt
 	if err := s.receive(ctx, &c); err != nil {
 		return Content{}, err
@@ -94,6 +94,10 @@ func (s *Service) receive(ctx context.Context, c *Content) error {
 	})
 }
 
+// leaseBeats is how often a lease is renewed while it lasts. A database that is
+// away for less than that ends no upload.
+const leaseBeats = 3
+
 // underLease builds the DAG while a heartbeat keeps the row's lease alive: a
 // sweep elsewhere must not take a slow upload for a dead one.
 func (s *Service) underLease(ctx context.Context, id int64, prof dag.Profile, build func(context.Context, dag.Profile) (dag.Entry, int64, error)) (root dag.Entry, files int64, err error) {
@@ -101,14 +105,18 @@ func (s *Service) underLease(ctx context.Context, id int64, prof dag.Profile, bu
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		beat := time.NewTicker(s.settings.Lease / 3)
+		beat := time.NewTicker(s.settings.Lease / leaseBeats)
 		defer beat.Stop()
+		missed := 0
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-beat.C:
-				if err := s.renew(ctx, id); err != nil && ctx.Err() == nil {
+				err := s.renew(ctx, id)
+				if err == nil {
+					missed = 0
+				} else if missed++; ctx.Err() == nil && (missed == leaseBeats || fault.Is(err, fault.Conflict)) {
 					stop(err)
 					return
 				}
@@ -186,6 +194,7 @@ func (s *Service) giveUp(ctx context.Context, c Content, cause error) error {
 	if errors.Is(cause, context.Canceled) || errors.Is(cause, io.ErrUnexpectedEOF) {
 		reason = fmt.Sprintf("the upload was broken off: %v; send it again", cause)
 	}
+	reason = cleanText(reason, maxReason)
 	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		c.State, c.Reason, c.UpdatedAt = Failed, reason, s.now()
 		err := moveContent(ctx, tx, c.ID, Receiving, Failed, reason, c.UpdatedAt)

@@ -1,6 +1,10 @@
 package content
 
-import "time"
+import (
+	"time"
+
+	"github.com/firth-project/firth/flow/piece"
+)
 
 // BucketState is where a bucket is in its life.
 type BucketState string
@@ -45,9 +49,10 @@ type BucketFilter struct {
 	Limit  int
 }
 
-// full reports whether a bucket of this size takes no more.
+// full reports whether a bucket of this size takes no more. More contents than
+// a plan may have roots it never takes.
 func (s Settings) full(size, contents int64) bool {
-	return size >= s.BucketSize || contents >= s.BucketContents
+	return size >= s.BucketSize || contents >= min(s.BucketContents, piece.MaxRoots)
 }
 
 // retryAfter is how long a bucket waits after its n-th failure, n from 1:

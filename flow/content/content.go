@@ -86,24 +86,29 @@ type Filter struct {
 	Limit  int   // 0 is 50, at most 1000
 }
 
-// maxName bounds a content's name, in bytes.
-const maxName = 1024
+// Bounds of a content's name and of the reason why it failed, in bytes.
+const (
+	maxName   = 1024
+	maxReason = 4096
+)
 
-// cleanName makes a name that every engine stores and every terminal prints:
-// what is no UTF-8 or a control character becomes U+FFFD. The bytes of names
-// inside a tree are the DAG's and are kept as they are.
-func cleanName(name string) string {
-	name = strings.Map(func(r rune) rune {
+// cleanText makes a text that every engine stores and every terminal prints:
+// what is no UTF-8 or a control character becomes U+FFFD, and what is longer
+// than limit bytes is cut. The bytes of names inside a tree are the DAG's and
+// are kept as they are.
+func cleanText(text string, limit int) string {
+	text = text[:min(len(text), 4*limit)] // no need to clean what is cut off
+	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return utf8.RuneError
 		}
 		return r
-	}, strings.ToValidUTF8(name, string(utf8.RuneError)))
-	for len(name) > maxName {
-		_, n := utf8.DecodeLastRuneInString(name)
-		name = name[:len(name)-n]
+	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
+	for len(text) > limit {
+		_, n := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-n]
 	}
-	return name
+	return text
 }
 
 // pageLimit turns a wanted page size into one that is allowed.

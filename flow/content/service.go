@@ -82,13 +82,23 @@ func (s *Service) List(ctx context.Context, project int64, f Filter) ([]Content,
 		}
 		f.CID = c
 	}
+	f.Name = cleanText(f.Name, maxName)
 	return contents(ctx, s.db.Read(), project, f)
 }
 
-// Remove ends the project's interest in a content. One that is still in an
-// open bucket leaves it; a piece that already holds it stays what it is.
-// Removing twice is no error.
-func (s *Service) Remove(ctx context.Context, project, id int64) error {
+// Remove ends the project's interest in a content. One whose bucket has not
+// been packed leaves it; a piece that already holds it stays what it is. What
+// was removed is NotFound from then on.
+func (s *Service) Remove(ctx context.Context, project, id int64) (err error) {
+	for range 3 { // its bucket may move it along meanwhile
+		if err = s.remove(ctx, project, id); !fault.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *Service) remove(ctx context.Context, project, id int64) error {
 	now := s.now()
 	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		c, err := contentByID(ctx, tx, project, id)
@@ -106,7 +116,7 @@ func (s *Service) Remove(ctx context.Context, project, id int64) error {
 				return err
 			}
 		}
-		c.State = Removed
+		c.State, c.UpdatedAt = Removed, now
 		return announce(ctx, tx, c)
 	})
 }
@@ -134,6 +144,9 @@ func (s *Service) CloseBucket(ctx context.Context, project, id int64) (Bucket, e
 		}
 		return s.move(ctx, tx, &b, Closing)
 	})
+	if fault.Is(err, fault.Conflict) && b.Contents > 0 { // somebody else closed it
+		return s.Bucket(ctx, project, id)
+	}
 	return b, err
 }
 
@@ -144,8 +157,7 @@ func (s *Service) Watch(ctx context.Context, log *event.Log) error {
 	return event.Watch(ctx, log, hints, s.settings.Interval, s.log, s.Reconcile)
 }
 
-// all drains an iterator of pages into a callback; it keeps reconcilers free
-// of page bookkeeping.
+// each drains a sequence into a callback, until the first error.
 func each[T any](seq iter.Seq2[T, error], fn func(T) error) error {
 	for v, err := range seq {
 		if err != nil {

@@ -208,7 +208,7 @@ func joinBucket(ctx context.Context, tx *db.Tx, id, size int64, now time.Time) (
 func leaveBucket(ctx context.Context, tx *db.Tx, id, size int64, now time.Time) error {
 	_, err := tx.NewUpdate().Model((*bucketRow)(nil)).
 		Set("size = size - ?, contents = contents - 1, updated_at = ?", size, now).
-		Where("id = ? AND state IN (?)", id, bun.List([]BucketState{Open, Closing})).Exec(ctx)
+		Where("id = ? AND state IN (?)", id, bun.List([]BucketState{Open, Closing, Broken})).Exec(ctx)
 	return fault.Wrap(err, "leave bucket %d", id)
 }
 

@@ -1,6 +1,7 @@
 package piece
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"slices"
@@ -110,7 +111,7 @@ func encodeIndex(header []byte, records []record, carSize int64) []byte {
 	for i := range ordinals {
 		ordinals[i] = uint32(i)
 	}
-	slices.SortFunc(ordinals, func(i, j uint32) int { return slices.Compare(records[i].digest[:], records[j].digest[:]) })
+	slices.SortFunc(ordinals, func(i, j uint32) int { return bytes.Compare(records[i].digest[:], records[j].digest[:]) })
 	for _, i := range ordinals {
 		b = binary.LittleEndian.AppendUint32(b, i)
 	}
@@ -194,7 +195,7 @@ func (x *index) find(digest [32]byte) (record, bool, error) {
 	i := sort.Search(x.records, func(i int) bool {
 		r, err := nth(i)
 		failed = firstErr(failed, err)
-		return err != nil || slices.Compare(r.digest[:], digest[:]) >= 0
+		return err != nil || bytes.Compare(r.digest[:], digest[:]) >= 0
 	})
 	if failed != nil || i == x.records {
 		return record{}, false, failed

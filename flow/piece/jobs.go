@@ -26,7 +26,17 @@ func (s *Service) Handlers() []job.Handler {
 // runPack packs a plan. Done twice, or again after it died half-way, it ends
 // the same.
 func (s *Service) runPack(ctx context.Context, a packArgs) error {
-	p, err := s.Plan(ctx, a.Plan)
+	err := s.packPlan(ctx, a.Plan)
+	if fault.Is(err, fault.Conflict) {
+		// Another run of this job, which was taken for dead, moved the plan. If it
+		// is not over, this run has to see it through all the same.
+		return fault.Mark(fault.Unavailable, err)
+	}
+	return err
+}
+
+func (s *Service) packPlan(ctx context.Context, id int64) error {
+	p, err := s.Plan(ctx, id)
 	if err != nil || p.State == Packed || p.State == Failed {
 		return err
 	}

@@ -3,6 +3,7 @@ package piece
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
@@ -21,19 +22,20 @@ type part struct {
 }
 
 // layout walks the DAGs of a plan and cuts them into parts. Memory is about
-// 150 bytes a block of the part at hand plus 60 a block of the plan.
+// 200 bytes a block of the part at hand plus 60 a block of the plan.
 type layout struct {
 	ctx    context.Context
 	blocks Blocks
 	limit  int64 // bytes of a CAR
 	emit   func(part) error
 
-	names map[cid.Cid]string // roots by CID: their names in a directory
+	roots map[blockKey]string // roots of the plan: their names in a directory
+	names *names
 
 	// of the part at hand
 	records []record
 	size    int64
-	tops    *topmost
+	tops    topmost
 
 	above []sized // nodes whose subtree a cut runs through; they go last
 }
@@ -44,23 +46,26 @@ type sized struct {
 	size int
 }
 
-// reserve is what a directory entry of a part's root may take in the CAR.
-const reserve = 512
+// Room that is kept for the part's own root: what a directory entry may take
+// in the CAR, shards of a large directory included, and the nodes around them.
+const (
+	entryRoom = 512
+	rootRoom  = 4096
+)
 
 // lay lays a plan out, calling emit with each part as soon as it is full.
 func lay(ctx context.Context, b Blocks, roots []Root, limit int64, emit func(part) error) error {
-	l := &layout{ctx: ctx, blocks: b, limit: limit, emit: emit, names: map[cid.Cid]string{}}
-	taken := map[string]bool{}
+	l := &layout{ctx: ctx, blocks: b, limit: limit, emit: emit, roots: map[blockKey]string{}, names: newNames()}
 	var order []cid.Cid
 	for _, r := range roots {
 		c, err := cid.Decode(r.CID)
 		if err != nil {
 			return fault.New(fault.Invalid, "root %q: %w", r.CID, err)
 		}
-		if _, twice := l.names[c]; twice {
+		if _, twice := l.roots[keyOf(c)]; twice {
 			continue
 		}
-		l.names[c] = unique(taken, r.Name, r.CID)
+		l.roots[keyOf(c)] = l.names.take(r.Name, c.String())
 		order = append(order, c)
 	}
 	l.begin()
@@ -71,59 +76,67 @@ func lay(ctx context.Context, b Blocks, roots []Root, limit int64, emit func(par
 		}
 	}
 	for _, n := range l.above {
-		if err := l.place(n); err != nil {
+		if err := l.place(n, nil); err != nil {
 			return err
 		}
-		l.tops.put(n.c, nil)
 	}
 	return l.end()
-}
-
-// unique gives a root its name in the directory.
-func unique(taken map[string]bool, name, fallback string) string {
-	if name == "" || len(name) > 255 {
-		name = fallback
-	}
-	for n, base := 2, name; taken[name]; n++ {
-		name = fmt.Sprintf("%s (%d)", base, n)
-	}
-	taken[name] = true
-	return name
 }
 
 // begin starts an empty part. Every CAR has one CIDv1 directory root, so its
 // header's length is the same for all.
 func (l *layout) begin() {
 	root := cid.NewCidV1(cid.DagProtobuf, make([]byte, 34))
-	l.records, l.size, l.tops = nil, int64(len(dag.CARHeader([]cid.Cid{root}))), newTopmost()
+	l.records, l.size, l.tops = nil, int64(len(dag.CARHeader([]cid.Cid{root}))), topmost{at: map[blockKey]int32{}}
 }
 
 // visit takes the next block in the order of the CAR.
 func (l *layout) visit(c cid.Cid, size int) error {
+	children, err := dag.Children(l.ctx, l.blocks, c)
+	if err != nil {
+		return err
+	}
 	n := sized{c, size}
-	if l.size+sectionSize(c, size)+int64(l.tops.len()+1)*reserve+4096 > l.limit {
-		if len(l.records) == 0 {
-			return fault.New(fault.Invalid, "block %s: %d bytes do not fit into a piece of %d; raise piece.max_size", c, size, l.limit)
-		}
+	if len(children) > 0 && !(l.tops.whole(children) && l.fits(n)) {
+		l.above = append(l.above, n)
+		return nil
+	}
+	return l.place(n, children)
+}
+
+// fits reports whether a block still goes into the part, its own root included.
+func (l *layout) fits(n sized) bool {
+	return l.size+sectionSize(n.c, n.size)+int64(l.tops.n+1)*entryRoom+rootRoom <= l.limit
+}
+
+// turn ends the part and begins the next one, for a block that does not fit.
+func (l *layout) turn(n sized) error {
+	if len(l.records) > 0 {
 		if err := l.end(); err != nil {
 			return err
 		}
 		l.begin()
 	}
-	children, err := dag.Children(l.ctx, l.blocks, c)
-	if err != nil {
-		return err
+	if !l.fits(n) {
+		return fault.New(fault.Invalid, "block %s: %d bytes do not fit into a piece of %d; raise piece.max_size", n.c, n.size, l.limit)
 	}
-	if !l.tops.whole(children) {
-		l.above = append(l.above, n)
-		return nil
-	}
-	l.tops.put(c, children)
-	return l.place(n)
+	return nil
 }
 
-// place gives a block its offset.
-func (l *layout) place(n sized) error {
+// place gives a block its offset, in a new part if it is a leaf that does not
+// fit; its children are whole in this part.
+func (l *layout) place(n sized, children []cid.Cid) error {
+	if !l.fits(n) {
+		if err := l.turn(n); err != nil {
+			return err
+		}
+	}
+	_, isRoot := l.roots[keyOf(n.c)]
+	l.tops.put(keyOf(n.c), children, isRoot)
+	return l.record(n)
+}
+
+func (l *layout) record(n sized) error {
 	r, err := newRecord(n.c, l.size, n.size)
 	if err != nil {
 		return err
@@ -149,29 +162,48 @@ func (l *layout) end() error {
 		return fault.Wrap(err, "make the root of a piece")
 	}
 	for _, n := range made.put {
-		if err := l.place(n); err != nil {
+		if _, twice := l.tops.at[keyOf(n.c)]; twice { // a content may hold the very same directory
+			continue
+		}
+		if err := l.record(n); err != nil {
 			return err
 		}
 	}
-	return l.emit(part{
-		root: root.Cid, size: l.size, count: len(l.records),
-		index: encodeIndex(dag.CARHeader([]cid.Cid{root.Cid}), l.records, l.size),
-	})
+	if l.size > l.limit {
+		return fault.New(fault.Internal, "piece root %s: its directory takes the CAR to %d bytes, limit %d", root.Cid, l.size, l.limit)
+	}
+	index := encodeIndex(dag.CARHeader([]cid.Cid{root.Cid}), l.records, l.size)
+	done := part{root: root.Cid, size: l.size, count: len(l.records), index: index}
+	l.records, l.tops = nil, topmost{} // hashing takes long; it needs the index alone
+	return l.emit(done)
 }
 
-// entries are the topmost nodes of the part, roots of the plan by their name.
+// entries are the roots of the plan by their names, and the topmost nodes of
+// what a cut left of the others.
 func (l *layout) entries() ([]dag.Entry, error) {
 	var entries []dag.Entry
-	for i, c := range l.tops.order() {
-		e := dag.Entry{Name: l.names[c], Cid: c}
-		if e.Name == "" {
-			e.Name = fmt.Sprintf("part-%06d", i+1)
+	for i, r := range l.records {
+		if l.tops.covered[i] {
+			continue
 		}
-		st, err := dag.Stat(l.ctx, l.blocks, c)
+		c, err := r.cid()
 		if err != nil {
 			return nil, err
 		}
-		e.Size, e.TreeSize, e.Dir = st.Size, st.TreeSize, st.Dir
+		e := dag.Entry{Name: l.roots[keyOf(c)], Cid: c, Size: int64(r.size), TreeSize: uint64(r.size)}
+		if e.Name == "" {
+			e.Name = l.names.take(fmt.Sprintf("part-%06d", len(entries)+1), c.String())
+		}
+		if c.Type() == cid.DagProtobuf {
+			// What is no UnixFS keeps the size of its block.
+			st, err := dag.Stat(l.ctx, l.blocks, c)
+			if err != nil && !fault.Is(err, fault.Invalid) {
+				return nil, err
+			}
+			if err == nil {
+				e.Size, e.TreeSize, e.Dir = st.Size, st.TreeSize, st.Dir
+			}
+		}
 		entries = append(entries, e)
 	}
 	return entries, nil
@@ -190,49 +222,77 @@ func (r *recorder) PutMany(ctx context.Context, bs []blocks.Block) error {
 	return r.Blocks.PutMany(ctx, bs)
 }
 
+// blockKey is a CID without its version: a block that is linked to as v0 here
+// and v1 there is one block.
+type blockKey struct {
+	codec  uint64
+	digest [32]byte
+}
+
+// keyOf returns the key of a CID. All CIDs that newRecord refuses share the
+// digest of zeros.
+func keyOf(c cid.Cid) blockKey {
+	k := blockKey{codec: c.Type()}
+	if hash := c.Hash(); len(hash) == 34 {
+		copy(k.digest[:], hash[2:])
+	}
+	return k
+}
+
 // topmost keeps which blocks of a part are whole in it, leaves and all, and
 // which of those have no parent there.
 type topmost struct {
-	held map[cid.Cid]int // to the place in line, or -1 once a parent came
-	line []cid.Cid
-	n    int
+	at      map[blockKey]int32 // number of the record
+	covered []bool             // by record: a parent came, and it is no root of the plan
+	roots   []bool             // by record
+	n       int                // not covered
 }
-
-func newTopmost() *topmost { return &topmost{held: map[cid.Cid]int{}} }
-
-func (t *topmost) len() int { return t.n }
 
 // whole reports whether all children are in this part.
 func (t *topmost) whole(children []cid.Cid) bool {
 	for _, c := range children {
-		if _, ok := t.held[c]; !ok {
+		if _, ok := t.at[keyOf(c)]; !ok {
 			return false
 		}
 	}
 	return true
 }
 
-// put adds a block and takes its children from the top.
-func (t *topmost) put(c cid.Cid, children []cid.Cid) {
+// put adds the next record's block and takes its children from the top.
+func (t *topmost) put(k blockKey, children []cid.Cid, isRoot bool) {
 	for _, child := range children {
-		if i := t.held[child]; i >= 0 {
-			t.held[child] = -1
-			t.line[i] = cid.Undef
+		if i := t.at[keyOf(child)]; !t.covered[i] && !t.roots[i] {
+			t.covered[i] = true
 			t.n--
 		}
 	}
-	t.held[c] = len(t.line)
-	t.line = append(t.line, c)
+	t.at[k] = int32(len(t.covered))
+	t.covered, t.roots = append(t.covered, false), append(t.roots, isRoot)
 	t.n++
 }
 
-// order returns the topmost blocks in the order they came.
-func (t *topmost) order() []cid.Cid {
-	var all []cid.Cid
-	for _, c := range t.line {
-		if c.Defined() {
-			all = append(all, c)
-		}
+// maxEntryName bounds a name in a piece's directory, in bytes.
+const maxEntryName = 200
+
+// names hands each name out once.
+type names struct {
+	taken map[string]bool
+	last  map[string]int // the number last put behind a name
+}
+
+func newNames() *names { return &names{taken: map[string]bool{}, last: map[string]int{}} }
+
+// take returns name, or fallback if it could not stand in a directory, with a
+// number behind it if it was taken.
+func (s *names) take(name, fallback string) string {
+	if name == "" || name == "." || name == ".." || len(name) > maxEntryName || strings.ContainsAny(name, "/\x00") {
+		name = fallback
 	}
-	return all
+	base, n := name, s.last[name]
+	for ; s.taken[name]; name = fmt.Sprintf("%s (%d)", base, n) {
+		n = max(n+1, 2)
+	}
+	s.taken[name] = true
+	s.last[base] = n
+	return name
 }

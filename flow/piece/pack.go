@@ -13,8 +13,12 @@ import (
 // through the commitment, and its index kept. Rows are the caller's. Running it
 // again writes the same files.
 func (s *Service) pack(ctx context.Context, p Plan) ([]Piece, error) {
+	roots, err := rootsOf(ctx, s.db.Read(), p.ID)
+	if err != nil {
+		return nil, err
+	}
 	var made []Piece
-	err := lay(ctx, s.blocks, p.Roots, s.settings.payload(), func(part part) error {
+	err = lay(ctx, s.blocks, roots, s.settings.payload(), func(part part) error {
 		piece, err := s.commit(ctx, part)
 		if err != nil {
 			return fault.Wrap(err, "part %d", len(made)+1)

@@ -33,7 +33,6 @@ type Plan struct {
 	ID        int64
 	Project   int64
 	Label     string // who wants it: "bucket/12"
-	Roots     []Root
 	State     PlanState
 	Reason    string
 	Pieces    []Piece // in the order of their parts, once packed
@@ -64,7 +63,7 @@ type Filter struct {
 
 // Settings are the rules by which pieces are made.
 type Settings struct {
-	MaxPadded int64 // largest piece, a power of two
+	MaxPadded int64 // largest piece, a power of two; 0 is 32 GiB
 	MinPadded int64 // smaller pieces are padded up to this power of two
 	CacheCAR  bool  // keep each CAR in the blob store
 }
@@ -72,16 +71,16 @@ type Settings struct {
 // payload is how many bytes of CAR fit into the largest piece.
 func (s Settings) payload() int64 { return int64(commp.MaxRawSize(uint64(s.MaxPadded))) }
 
-// maxRoots bounds a plan; its roots travel as one row.
-const maxRoots = 100_000
+// MaxRoots bounds a plan; its roots travel as one row.
+const MaxRoots = 100_000
 
 // checkRoots refuses plans that could not become pieces.
 func checkRoots(label string, roots []Root) error {
 	if len(roots) == 0 {
 		return fault.New(fault.Invalid, "plan %s: has no roots", label)
 	}
-	if len(roots) > maxRoots {
-		return fault.New(fault.Invalid, "plan %s: has %d roots, limit %d", label, len(roots), maxRoots)
+	if len(roots) > MaxRoots {
+		return fault.New(fault.Invalid, "plan %s: has %d roots, limit %d", label, len(roots), MaxRoots)
 	}
 	for _, r := range roots {
 		if _, err := cid.Decode(r.CID); err != nil {

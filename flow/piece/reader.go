@@ -2,7 +2,6 @@ package piece
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/firth-project/firth/base/dag"
@@ -20,6 +19,7 @@ type Reader struct {
 	close  func() error
 	pos    int64
 	held   section
+	buf    []byte // of held, unless that is the header
 }
 
 // section is a stretch of the CAR in memory.
@@ -102,7 +102,10 @@ func (r *Reader) hold(off int64) error {
 	case off >= r.held.offset && off < end:
 		return nil
 	case off == end && r.held.number+1 < r.index.records: // the usual way: onwards
-		return r.load(r.held.number + 1)
+		if err := r.load(r.held.number + 1); err != nil {
+			return err
+		}
+		return r.reaches(off)
 	}
 	i, err := r.index.covering(off)
 	if err != nil {
@@ -110,9 +113,19 @@ func (r *Reader) hold(off int64) error {
 	}
 	if i < 0 {
 		r.held = section{number: -1, bytes: r.index.header}
-		return nil
+	} else if err := r.load(i); err != nil {
+		return err
 	}
-	return r.load(i)
+	return r.reaches(off)
+}
+
+// reaches checks that the section in memory has byte off: in a damaged index
+// the sections need not meet.
+func (r *Reader) reaches(off int64) error {
+	if off < r.held.offset || off >= r.held.offset+int64(len(r.held.bytes)) {
+		return fault.New(fault.Internal, "piece %s: no block of its index has byte %d; pack the contents again", r.Piece.CID, off)
+	}
+	return nil
 }
 
 // load rebuilds a section from its block.
@@ -132,10 +145,7 @@ func (r *Reader) load(i int) error {
 	if len(b.RawData()) != rec.size {
 		return fault.New(fault.Internal, "block %s at %d of the CAR: has %d bytes, the index says %d", c, rec.offset, len(b.RawData()), rec.size)
 	}
-	buf := append(r.held.bytes[:0:0], dag.CARSectionHeader(c, rec.size)...)
-	r.held = section{number: i, offset: rec.offset, bytes: append(buf, b.RawData()...)}
-	if rec.offset < int64(len(r.index.header)) || rec.offset+int64(len(r.held.bytes)) > r.index.carSize {
-		return errors.Join(r.Close(), fault.New(fault.Internal, "block %s: lies outside the CAR", c))
-	}
+	r.buf = append(append(r.buf[:0], dag.CARSectionHeader(c, rec.size)...), b.RawData()...)
+	r.held = section{number: i, offset: rec.offset, bytes: r.buf}
 	return nil
 }

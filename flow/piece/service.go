@@ -40,6 +40,9 @@ type Service struct {
 
 // New makes the service. Indexes, and CARs where they are kept, go to blobs.
 func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func() time.Time, log *slog.Logger, s Settings) *Service {
+	if s.MaxPadded == 0 {
+		s.MaxPadded = 32 << 30
+	}
 	return &Service{db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s}
 }
 
@@ -137,7 +140,11 @@ func (s *Service) OpenCached(p Piece) (f *os.File, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	f, err := os.Open(path)
+	f, size, err := opened(os.Open(path))
+	if err == nil && size != p.CARSize { // cut short by who knows what; the blocks are still there
+		_ = f.Close()
+		return nil, false
+	}
 	return f, err == nil
 }
 

@@ -71,7 +71,7 @@ func insertPlan(ctx context.Context, tx *db.Tx, project int64, label string, roo
 
 func planByID(ctx context.Context, q bun.IDB, id int64) (Plan, error) {
 	var row planRow
-	err := q.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
+	err := q.NewSelect().Model(&row).ExcludeColumn("roots").Where("id = ?", id).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Plan{}, fault.New(fault.NotFound, "plan %d: there is none with that id", id)
 	}
@@ -79,13 +79,21 @@ func planByID(ctx context.Context, q bun.IDB, id int64) (Plan, error) {
 		return Plan{}, fault.Wrap(err, "plan %d", id)
 	}
 	p := Plan{
-		ID: row.ID, Project: row.ProjectID, Label: row.Label, Roots: row.Roots, State: row.State, Reason: row.Reason,
+		ID: row.ID, Project: row.ProjectID, Label: row.Label, State: row.State, Reason: row.Reason,
 		CreatedAt: row.CreatedAt.UTC(), UpdatedAt: row.UpdatedAt.UTC(),
 	}
 	if p.State == Packed {
 		p.Pieces, err = piecesOf(ctx, q, id)
 	}
 	return p, err
+}
+
+// rootsOf returns the DAGs of a plan, which only its packer needs: there may be
+// many.
+func rootsOf(ctx context.Context, q bun.IDB, plan int64) ([]Root, error) {
+	var row planRow
+	err := q.NewSelect().Model(&row).Column("roots").Where("id = ?", plan).Scan(ctx)
+	return row.Roots, fault.Wrap(err, "roots of plan %d", plan)
 }
 
 func movePlan(ctx context.Context, tx *db.Tx, id int64, from, to PlanState, reason string, now time.Time) error {
@@ -95,20 +103,18 @@ func movePlan(ctx context.Context, tx *db.Tx, id int64, from, to PlanState, reas
 }
 
 // insertPart makes a piece a part of a plan. A piece the project already has is
-// taken as it is.
+// taken as it is; that its CAR is kept from now on is noted.
 func insertPart(ctx context.Context, tx *db.Tx, plan int64, part int, p *Piece) error {
 	row := &pieceRow{
 		ProjectID: p.Project, CID: p.CID, CIDv1: p.CIDv1, Root: p.Root, CARSize: p.CARSize,
 		PaddedSize: p.PaddedSize, Blocks: p.Blocks, Cached: p.Cached, CreatedAt: p.CreatedAt,
 	}
-	if _, err := tx.NewInsert().Model(row).On("CONFLICT (project_id, piece_cid) DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
+	_, err := tx.NewInsert().Model(row).On("CONFLICT (project_id, piece_cid) DO UPDATE").
+		Set("cached = piece_row.cached OR EXCLUDED.cached").Returning("*").Exec(ctx)
+	if err != nil {
 		return fault.Wrap(err, "insert piece %s", p.CID)
 	}
-	kept, err := pieceByCID(ctx, tx, p.Project, p.CID, p.CIDv1)
-	if err != nil {
-		return err
-	}
-	*p = kept
+	*p = row.piece()
 	_, err = tx.NewInsert().Model(&partRow{PlanID: plan, Part: part, PieceID: p.ID}).Exec(ctx)
 	return fault.Wrap(err, "insert part %d of plan %d", part, plan)
 }

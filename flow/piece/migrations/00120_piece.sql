@@ -25,6 +25,7 @@ CREATE TABLE piece (
 
 -- Equal plans of one project become the same piece.
 CREATE UNIQUE INDEX piece_cid ON piece (project_id, piece_cid);
+CREATE INDEX piece_project ON piece (project_id, id);
 CREATE INDEX piece_by_cid ON piece (piece_cid);
 CREATE INDEX piece_by_cid_v1 ON piece (piece_cid_v1);
 
