@@ -121,7 +121,7 @@ func (g *getCmd) write(ctx context.Context, call *call, cl *client.Client, c cli
 		if err != nil {
 			return err
 		}
-		got.Bytes, got.Files = done.Bytes, done.Files
+		got.Bytes, got.Files = done.Bytes, done.Files+done.Symlinks // as a content counts them
 		if g.Force {
 			return replace(whole, path)
 		}

@@ -102,6 +102,13 @@ func (w *waiting) show(state string) {
 	}
 }
 
+// hide clears the line, so that another may be printed in its place.
+func (w *waiting) hide() {
+	if w != nil && w.bar != nil {
+		_ = w.bar.Clear()
+	}
+}
+
 func (w *waiting) done() {
 	if w.bar != nil {
 		_ = w.bar.Finish()

@@ -69,6 +69,7 @@ type trial struct {
 	node    *app.Trial
 	bucket  int64
 	client  *client.Client
+	line    *waiting // the one that is being rewritten, if any
 	answer  tryAnswer
 }
 
@@ -115,6 +116,7 @@ func (c *tryCmd) Run(call *call) (err error) {
 // say prints a line for people; with --json there is none.
 func (t *trial) say(format string, args ...any) {
 	if !t.global.JSON {
+		t.line.hide()
 		fmt.Fprintf(t.out, format+"\n", args...)
 	}
 }
@@ -337,14 +339,14 @@ func (t *trial) conclude() error {
 func (t *trial) await(ctx context.Context, what string, ask func() (state string, done bool, err error)) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	w := t.waiting(what)
-	defer w.done()
+	t.line = t.waiting(what)
+	defer func() { t.line.done(); t.line = nil }()
 	for {
 		state, done, err := ask()
 		if err != nil || done {
 			return err
 		}
-		w.show(state)
+		t.line.show(state)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
