@@ -181,6 +181,13 @@ func (c *counting) Propose(ctx context.Context, p provider.Provider, request []b
 	return answer, err
 }
 
+// different counts the proposals that differ.
+func (c *counting) different() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sent)
+}
+
 // The process dies after the proposal arrived and before the answer was
 // written down: the next one asks, and does not propose again.
 func TestLostAnswerMakesNoSecondDeal(t *testing.T) {
@@ -198,8 +205,8 @@ func TestLostAnswerMakesNoSecondDeal(t *testing.T) {
 		w.policy(deal.Policy{Copies: 1})
 		plan := w.pack(3000)
 		w.copies(plan, 1)
-		if len(market.sent) != 1 || lost.Load() != 1 {
-			t.Errorf("%d proposals, %d sent: want one, sent once", len(market.sent), lost.Load())
+		if market.different() != 1 || lost.Load() != 1 {
+			t.Errorf("%d proposals, %d sent: want one, sent once", market.different(), lost.Load())
 		}
 		if all := w.deals(deal.Filter{}); len(all) != 1 {
 			t.Errorf("deals:\n%s", w.show())
@@ -230,8 +237,8 @@ func TestUnsentProposalIsSentOnce(t *testing.T) {
 		if all := w.deals(deal.Filter{}); len(all) != 1 || all[0].UUID != sending[0].UUID || all[0].ProposalCID != sending[0].ProposalCID {
 			t.Errorf("deals:\n%s", w.show())
 		}
-		if len(market.sent) != 1 {
-			t.Errorf("%d different proposals left, want 1", len(market.sent))
+		if market.different() != 1 {
+			t.Errorf("%d different proposals left, want 1", market.different())
 		}
 	})
 }
@@ -444,5 +451,48 @@ func TestPolicyErrors(t *testing.T) {
 	}
 	if _, _, err := n.Get(w.ctx, project, "x"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("deal x: %v", err)
+	}
+}
+
+// misnaming is a provider that passes somebody else's deal off as ours.
+type misnaming struct {
+	deal.Market
+	liar   string
+	number func() (int64, bool)
+}
+
+func (m *misnaming) Status(ctx context.Context, p provider.Provider, name, client string) (deal.Report, error) {
+	r, err := m.Market.Status(ctx, p, name, client)
+	if n, ok := m.number(); err == nil && ok && p.Actor == m.liar {
+		r.Stage, r.OnChain, r.DealID, r.PublishCID = deal.Published, true, n, "bafyliar"
+	}
+	return r, err
+}
+
+// An active deal on chain is believed only if it is of our proposal.
+func TestForeignDealIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	w := open(t, dbtest.SQLite, devnet.Config{Providers: 2, Faults: map[int]devnet.Fault{2: devnet.NeverPublish}})
+	w.index()
+	honest, liar := w.info.Providers[0].ID, w.info.Providers[1].ID
+	market := &misnaming{Market: w.market, liar: liar, number: func() (int64, bool) {
+		found := w.deals(deal.Filter{Provider: honest, State: deal.Active})
+		if len(found) == 0 {
+			return 0, false
+		}
+		return found[0].DealID, true
+	}}
+	n := w.run(market, true)
+	w.policy(deal.Policy{Copies: 2})
+	plan := w.pack(3000)
+	w.until("seen through", func() bool {
+		found := w.deals(deal.Filter{Provider: liar})
+		return len(found) == 1 && strings.Contains(found[0].Reason, "on chain is not this proposal")
+	})
+	if found := w.deals(deal.Filter{Provider: liar})[0]; found.State != deal.Transferring && found.State != deal.Proposed || found.DealID != 0 {
+		t.Errorf("believed: %+v", found)
+	}
+	if _, active, err := n.Copies(w.ctx, plan); active != 1 || err != nil {
+		t.Errorf("%d copies, %v; want the honest one", active, err)
 	}
 }

@@ -74,9 +74,9 @@ type PolicyFilter struct {
 
 // The limits of policies.
 const (
-	maxName       = 200     // bytes
-	maxCopies     = 100     //
-	maxPicks      = 100_000 // pieces or providers named by one policy
+	maxName       = 200  // bytes
+	maxCopies     = 100  //
+	maxPicks      = 1000 // pieces or providers named by one policy
 	minDuration   = 180 * epochsInDay
 	maxDuration   = 1278 * epochsInDay // the furthest end of a deal, FIP-0052
 	maxPriceBytes = 40

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/filecoin-project/go-address"
-
 	"github.com/firth-project/firth/base/chain"
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/event"
@@ -18,16 +16,11 @@ import (
 	"github.com/firth-project/firth/base/mk12"
 )
 
-// Chain says who a provider is; chain.Client does.
-type Chain interface {
-	MinerInfo(ctx context.Context, provider address.Address) (chain.MinerInfo, error)
-}
-
 // Service is the only way to providers.
 type Service struct {
 	db       *db.DB
 	jobs     *job.Client
-	chain    Chain
+	chain    *chain.Client
 	peers    *mk12.Client
 	clock    func() time.Time
 	random   io.Reader
@@ -35,10 +28,10 @@ type Service struct {
 	settings Settings
 }
 
-// New makes the service. Providers are asked for their terms by peers,
-// and equally good ones are ordered by random, which must be safe for
+// New makes the service. The chain says who a provider is, peers ask it for its
+// terms, and equally good ones are ordered by random, which must be safe for
 // concurrent use.
-func New(d *db.DB, jobs *job.Client, c Chain, peers *mk12.Client, clock func() time.Time, random io.Reader, log *slog.Logger, s Settings) *Service {
+func New(d *db.DB, jobs *job.Client, c *chain.Client, peers *mk12.Client, clock func() time.Time, random io.Reader, log *slog.Logger, s Settings) *Service {
 	if s.Memory <= 0 {
 		s.Memory = defaultMemory
 	}
