@@ -59,7 +59,7 @@ func (f *form) advance() error {
 	if err != nil {
 		return fault.Wrap(err, "form: part %d", f.count)
 	}
-	f.ahead = &formPart{path: path, body: p}
+	f.ahead = &formPart{path: path, body: partBody{p}}
 	switch media, _, _ := mime.ParseMediaType(p.Header.Get("Content-Type")); media {
 	case client.DirectoryType:
 		f.ahead.kind, f.ahead.path = content.Directory, strings.TrimSuffix(path, "/")
@@ -88,6 +88,17 @@ func pathOf(disposition string) (string, error) {
 		return "", fault.New(fault.Invalid, "field %.200q has no filename; name and profile go into the query", params["name"])
 	}
 	return params["filename"], nil
+}
+
+// partBody is a part's bytes; a form that ends within them is a broken form.
+type partBody struct{ r io.Reader }
+
+func (b partBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF && !known(err) {
+		err = fault.New(fault.Invalid, "form: %w", err)
+	}
+	return n, err
 }
 
 // entries yields the parts in order, each valid until the next.
