@@ -52,7 +52,7 @@ func (d *DB) up(ctx context.Context, files migrations) error {
 		return classify(err)
 	}
 	for _, r := range results {
-		d.log.InfoContext(ctx, "migration applied", "file", r.Source.Path, "took", r.Duration)
+		d.log.DebugContext(ctx, "migration applied", "file", r.Source.Path, "took", r.Duration)
 	}
 	return nil
 }
