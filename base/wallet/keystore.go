@@ -17,8 +17,9 @@ import (
 
 // Keystore is a directory of encrypted keys, decrypted once when it is opened
 // and held in memory from then on, so that a signature costs no key
-// derivation. Its methods may be called from any number of goroutines; a
-// directory belongs to one process.
+// derivation. Its methods may be called from any number of goroutines. Another
+// process may add keys to the directory and remove them: List and a search for
+// a key that is not held yet see it.
 //
 // The directory holds identity.age, an age identity encrypted with the secret
 // (scrypt), and for each key a file encrypted to that identity. Their names
@@ -69,21 +70,61 @@ func (ks *Keystore) load() error {
 				return err
 			}
 		case isKeyFile(e.Name()):
-			text, err := ks.seal.read(path)
+			k, err := ks.read(e.Name())
 			if err != nil {
 				return err
-			}
-			k, err := Import(text)
-			if err != nil {
-				return fault.Wrap(err, "%s", e.Name())
-			}
-			if want := ks.seal.name(k.addr); e.Name() != want {
-				return fault.New(fault.Invalid, "%s holds the key of %s, whose file is %s", e.Name(), FormatAddress(k.addr), want)
 			}
 			ks.keys[k.addr] = k
 		}
 	}
 	return nil
+}
+
+// read decrypts one key.
+func (ks *Keystore) read(name string) (Key, error) {
+	text, err := ks.seal.read(filepath.Join(ks.dir, name))
+	if err != nil {
+		return Key{}, err
+	}
+	k, err := Import(text)
+	if err != nil {
+		return Key{}, fault.Wrap(err, "%s", name)
+	}
+	if want := ks.seal.name(k.addr); name != want {
+		return Key{}, fault.New(fault.Invalid, "%s holds the key of %s, whose file is %s", name, FormatAddress(k.addr), want)
+	}
+	return k, nil
+}
+
+// follow takes up what another process added to the directory and forgets what
+// it removed. A file that cannot be read is as if it were not there: what was
+// sound when it was opened is not stopped by it.
+func (ks *Keystore) follow() {
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	entries, err := os.ReadDir(ks.dir)
+	if err != nil {
+		return
+	}
+	there := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		there[e.Name()] = isKeyFile(e.Name())
+	}
+	for a := range ks.keys {
+		name := ks.seal.name(a)
+		if !there[name] {
+			delete(ks.keys, a)
+		}
+		delete(there, name)
+	}
+	for name, isKey := range there {
+		if !isKey {
+			continue
+		}
+		if k, err := ks.read(name); err == nil {
+			ks.keys[k.addr] = k
+		}
+	}
 }
 
 // Add stores a key. A key that is there already stays.
@@ -107,6 +148,7 @@ func (ks *Keystore) path(a address.Address) string { return filepath.Join(ks.dir
 
 // List returns the addresses that can sign, in the order of their bytes.
 func (ks *Keystore) List() []address.Address {
+	ks.follow()
 	ks.mu.RLock()
 	defer ks.mu.RUnlock()
 	out := make([]address.Address, 0, len(ks.keys))
@@ -166,9 +208,17 @@ func (ks *Keystore) SignMessage(ctx context.Context, m chain.Message, ethChainID
 }
 
 func (ks *Keystore) key(a address.Address) (Key, error) {
-	ks.mu.RLock()
-	defer ks.mu.RUnlock()
-	k, ok := ks.keys[a]
+	held := func() (Key, bool) {
+		ks.mu.RLock()
+		defer ks.mu.RUnlock()
+		k, ok := ks.keys[a]
+		return k, ok
+	}
+	k, ok := held()
+	if !ok {
+		ks.follow()
+		k, ok = held()
+	}
 	if !ok {
 		return Key{}, fault.New(fault.NotFound, "keystore: no key for %s; import it first", FormatAddress(a))
 	}

@@ -58,6 +58,32 @@ func TestKeystoreKeepsKeys(t *testing.T) {
 	}
 }
 
+// A key that a command adds beside a running node signs for the node.
+func TestKeystoreFollowsAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	ours, theirs := open(t, dir), open(t, dir)
+	for _, k := range readKeys(t) {
+		if err := theirs.Add(k); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ours.Sign(t.Context(), k.Address(), []byte("x")); err != nil {
+			t.Errorf("%s: %v", k, err)
+		}
+		if len(ours.List()) != 1 {
+			t.Errorf("%s: %d keys listed", k, len(ours.List()))
+		}
+		if err := theirs.Remove(k.Address()); err != nil {
+			t.Fatal(err)
+		}
+		if len(ours.List()) != 0 {
+			t.Errorf("%s: still listed", k)
+		}
+		if _, err := ours.Sign(t.Context(), k.Address(), []byte("x")); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s: signed after it was removed: %v", k, err)
+		}
+	}
+}
+
 func TestKeystoreFilesTellNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "wallet")
 	ks := open(t, dir)
