@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/firth-project/firth/base/fault"
 )
 
 // errSlow ends a request that stands still.
@@ -30,7 +33,7 @@ type answer struct {
 // are a refusal.
 func (a *attempt) get(ctx context.Context, path string, header http.Header) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	out := &answer{a: a, ctx: ctx, cancel: cancel, asked: time.Now()}
+	out := &answer{a: a, ctx: ctx, cancel: cancel, asked: a.clock()}
 	out.clock = time.AfterFunc(a.settings.FirstByte, func() { cancel(errSlow) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.source.url+path, nil)
 	if err != nil {
@@ -43,7 +46,7 @@ func (a *attempt) get(ctx context.Context, path string, header http.Header) (*an
 	res, err := a.http.Do(req)
 	if err != nil {
 		out.clock.Stop()
-		return nil, out.judge(err, CodeUnreachable)
+		return nil, out.judge(err, failureOf(err))
 	}
 	out.status, out.Header, out.body = res.StatusCode, res.Header, res.Body
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent {
@@ -54,6 +57,23 @@ func (a *attempt) get(ctx context.Context, path string, header http.Header) (*an
 	return out, nil
 }
 
+// failureOf is the code of a request that had no answer.
+func failureOf(err error) string {
+	var dial *net.OpError
+	switch {
+	case known(err): // our own rule about redirects
+		return CodeRefused
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return CodeUnreachable
+	}
+	return CodeBroken
+}
+
+func known(err error) bool {
+	var classified *fault.Error
+	return errors.As(err, &classified)
+}
+
 // Read implements io.Reader.
 func (o *answer) Read(p []byte) (int, error) {
 	if o.a.ttfb.Load() != 0 {
@@ -62,7 +82,7 @@ func (o *answer) Read(p []byte) (int, error) {
 	n, err := o.body.Read(p)
 	o.clock.Stop()
 	if n > 0 {
-		o.a.ttfb.CompareAndSwap(0, max(1, int64(time.Since(o.asked))))
+		o.a.ttfb.CompareAndSwap(0, max(1, int64(o.a.clock().Sub(o.asked))))
 	}
 	if err != nil && err != io.EOF {
 		err = o.judge(err, CodeBroken)

@@ -16,13 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ipfs/boxo/blockservice"
-	"github.com/ipfs/boxo/exchange/offline"
-	"github.com/ipfs/boxo/gateway"
-	"github.com/ipfs/go-cid"
-	"github.com/prometheus/client_golang/prometheus"
-
 	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
 
 	"github.com/firth-project/firth/base/blob/disk"
 	"github.com/firth-project/firth/base/block"
@@ -152,11 +147,8 @@ func (h *house) provider(actor string, wrap func(http.Handler) http.Handler, hel
 		must(h.t, r.Close())
 		ok(dag.AddCAR(h.t.Context(), store, bytes.NewReader(cars[p.CIDv1]), dag.CAROptions{}))(h.t)
 	}
-	backend := ok(gateway.NewBlocksBackend(blockservice.New(store, offline.Exchange(store))))(h.t)
 	mux := http.NewServeMux()
-	mux.Handle("/ipfs/", gateway.NewHandler(gateway.Config{
-		NoDNSLink: true, DisableHTMLErrors: true, MetricsRegistry: prometheus.NewRegistry(),
-	}, backend))
+	mux.HandleFunc("GET /ipfs/{cid}/{path...}", func(w http.ResponseWriter, r *http.Request) { serveCAR(w, r, store) })
 	mux.HandleFunc("GET /piece/{cid}", func(w http.ResponseWriter, r *http.Request) {
 		car, held := cars[r.PathValue("cid")]
 		if !held {
@@ -172,6 +164,64 @@ func (h *house) provider(actor string, wrap func(http.Handler) http.Handler, hel
 	server := httptest.NewServer(door)
 	h.t.Cleanup(server.Close)
 	h.doors[actor] = server.URL + "/"
+	if door == nil {
+		server.Close()
+	}
+}
+
+// serveCAR answers as a trustless gateway does, with the DAG at a path: blocks
+// again wherever they are linked again when dups=y, the root's block alone when
+// dag-scope=block.
+func serveCAR(w http.ResponseWriter, r *http.Request, store *block.Store) {
+	root, err := cid.Decode(r.PathValue("cid"))
+	if err == nil && r.PathValue("path") != "" {
+		var e dag.Entry
+		e, err = dag.Resolve(r.Context(), store, root, r.PathValue("path"))
+		root = e.Cid
+	}
+	if err == nil {
+		_, err = store.GetSize(r.Context(), root)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/vnd.ipld.car")
+	send := func(b blocks.Block) error {
+		_, err := w.Write(append(dag.CARSectionHeader(b.Cid(), len(b.RawData())), b.RawData()...))
+		return err
+	}
+	_, _ = w.Write(dag.CARHeader([]cid.Cid{root}))
+	switch q := r.URL.Query(); {
+	case q.Get("dag-scope") == "block":
+		b, _ := store.Get(r.Context(), root)
+		err = send(b)
+	case q.Get("car-dups") == "y":
+		err = repeat(r.Context(), store, root, send)
+	default:
+		err = retrieval.Walk(r.Context(), store, root, send)
+	}
+	if err != nil { // a DAG that is not all here
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// repeat walks a DAG as if it were a tree.
+func repeat(ctx context.Context, g dag.Getter, c cid.Cid, visit func(blocks.Block) error) error {
+	b, err := g.Get(ctx, c)
+	if err == nil {
+		err = visit(b)
+	}
+	if err != nil {
+		return err
+	}
+	links, err := dag.Children(ctx, g, c)
+	for _, link := range links {
+		if err == nil {
+			err = repeat(ctx, g, link, visit)
+		}
+	}
+	return err
 }
 
 // fetch fetches the tree and checks what came: each block once, right, in

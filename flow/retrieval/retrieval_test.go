@@ -40,6 +40,23 @@ func TestFetch(t *testing.T) {
 	})
 }
 
+// TestRepeatedBlocks takes a CAR that has a block wherever it is linked
+// (dups=y), and hands each on once.
+func TestRepeatedBlocks(t *testing.T) {
+	h := build(t, sqlite(t), large)
+	h.provider("f01", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.URL.RawQuery = "car-dups=y"
+			next.ServeHTTP(w, r)
+		})
+	})
+	r, blocks, err := h.fetch(retrieval.Request{}, nil)
+	must(t, err)
+	if h.expect("f01 car ok", "f01 ok"); r.Blocks <= int64(blocks) {
+		t.Errorf("%d blocks came, %d are in the DAG", r.Blocks, blocks)
+	}
+}
+
 // TestBadProvidersCostAnAttempt puts bad providers before a good one: none of
 // them keeps the tree from coming, whole and in order.
 func TestBadProvidersCostAnAttempt(t *testing.T) {
@@ -53,7 +70,8 @@ func TestBadProvidersCostAnAttempt(t *testing.T) {
 		"has no bytes":  {status(http.StatusNotFound), "f01 car failed, f01 piece failed", "f01 refused, f01 refused"},
 		"stands still":  {stall, "f01 car failed", "f01 timeout"},
 		"never answers": {hang, "f01 car failed", "f01 timeout"},
-		"sends around":  {loop, "f01 car failed", "f01 unreachable"},
+		"sends around":  {loop, "f01 car failed, f01 piece failed", "f01 refused, f01 refused"},
+		"is away":       {away, "f01 car failed", "f01 unreachable"},
 		"another DAG":   {other, "f01 car failed", "f01 wrong_bytes"},
 		"no range":      {noRange, "f01 car failed, f01 piece failed", "f01 refused, f01 refused"},
 	}
@@ -270,6 +288,9 @@ func hang(http.Handler) http.Handler {
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 }
 
+// away is a door that closes as it is opened.
+func away(http.Handler) http.Handler { return nil }
+
 func loop(http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) })
 }
@@ -277,7 +298,7 @@ func loop(http.Handler) http.Handler {
 // other sends a CAR that is sound, of something else below the root.
 func other(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.URL.Path += "/a/3"
+		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/") + "/a/3"
 		next.ServeHTTP(w, r)
 	})
 }

@@ -40,7 +40,8 @@ func tags() []*huma.Tag {
 var pages embed.FS
 
 // describe finishes the document and serves it, and takes every path that no
-// route takes. Afterwards no route may be added.
+// route takes. Afterwards no route may be added. A document that does not encode
+// is a programmer's error and panics.
 func (d *door) describe() {
 	doc := d.api.OpenAPI()
 	// What is streamed is described here and not where it is registered: huma

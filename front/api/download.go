@@ -70,7 +70,7 @@ func (d *door) sendCAR(ctx context.Context, g account.Grant, in *download, c con
 		return
 	}
 	front.Note(ctx, err)
-	panic(http.ErrAbortHandler)
+	panic(http.ErrAbortHandler) // net/http's way to break a connection off
 }
 
 // walk hands a content's blocks to out, from where they were asked for.
