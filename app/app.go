@@ -88,7 +88,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) 
 	if err := a.openDoors(cfg, in, s); err != nil {
 		return nil, err
 	}
-	a.start(cfg, in, s)
+	if err := a.start(ctx, cfg, in, s); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -232,7 +234,7 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 }
 
 // start lists what runs without being asked.
-func (a *App) start(cfg Config, in stores, s services) {
+func (a *App) start(ctx context.Context, cfg Config, in stores, s services) error {
 	a.works("events", in.events.Run)
 	a.works("node list", func(ctx context.Context) error {
 		return s.nodes.Attend(ctx, node.Node{ID: rand.Text(), Roles: a.Roles(), Version: Version().Version, Address: a.APIURL()})
@@ -240,6 +242,19 @@ func (a *App) start(cfg Config, in stores, s services) {
 	if len(a.queues(cfg.Workers)) > 0 {
 		in.jobs.Handle(slices.Concat(s.pieces.Handlers(), s.providers.Handlers(), s.deals.Handlers())...)
 		a.works("jobs", in.jobs.Run)
+	}
+	if a.has("index") {
+		err := in.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+			for _, schedule := range s.providers.Schedules() {
+				if err := in.jobs.Schedule(ctx, tx, schedule); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if a.has("packer") {
 		a.works("buckets", func(ctx context.Context) error { return s.contents.Watch(ctx, in.events) })
@@ -249,6 +264,27 @@ func (a *App) start(cfg Config, in stores, s services) {
 	}
 	if a.has("tracker") {
 		a.works("deals", s.deals.Track)
+		a.works("retention", func(ctx context.Context) error { return forget(ctx, in.events) })
+	}
+	return nil
+}
+
+// keepEvents is how long the log can be replayed.
+const keepEvents = 90 * 24 * time.Hour
+
+// forget trims the event log, now and every hour.
+func forget(ctx context.Context, events *event.Log) error {
+	hour := time.NewTicker(time.Hour)
+	defer hour.Stop()
+	for {
+		if _, err := events.Trim(ctx, time.Now().Add(-keepEvents)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hour.C:
+		}
 	}
 }
 

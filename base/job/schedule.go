@@ -72,7 +72,7 @@ func (c *Client) dispatch(ctx context.Context) error {
 	var due []scheduleRow
 	err := c.db.Read().NewSelect().Model(&due).
 		Where("next_at <= ?", c.now()).
-		Where("kind IN (?)", bun.In(slices.Sorted(maps.Keys(c.handlers)))).
+		Where("kind IN (?)", bun.List(slices.Sorted(maps.Keys(c.handlers)))).
 		Limit(1000).Scan(ctx)
 	if err != nil {
 		return err
