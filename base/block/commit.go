@@ -251,7 +251,7 @@ func (p *batch) write() error {
 		s.file.reserve(s.Size, s.reserved-s.Size)
 	}
 	l.broken = true
-	err := s.file.writeAt(p.bufs, s.Size)
+	err := s.file.append(p.bufs, s.Size)
 	if err == nil {
 		err = s.file.sync()
 	}
@@ -293,7 +293,7 @@ func (l *log) repair() error {
 // roll closes the active segment and begins the next.
 func (l *log) roll() error {
 	if s := l.active; s != nil {
-		_ = s.file.truncate(s.Size) // gives reserved space back
+		s.file.finish(s.Size)
 		l.active = nil
 	}
 	l.lastID++ // also when this fails: what the failure leaves is never taken for a segment

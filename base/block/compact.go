@@ -55,7 +55,7 @@ func (l *log) due() ([]*segment, error) {
 	}
 	due := l.byID((*segment).isDue)
 	if l.active != nil && slices.Contains(due, l.active) {
-		_ = l.active.file.truncate(l.active.Size) // gives reserved space back
+		l.active.file.finish(l.active.Size)
 		l.active = nil
 	}
 	return due, nil

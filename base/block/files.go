@@ -28,8 +28,10 @@ type file interface {
 	io.ReaderAt
 	io.Closer
 	writeAt(bufs [][]byte, off int64) error
-	reserve(off, n int64) // asks for disk space; the size stays; nobody minds if it is refused
-	sync() error          // makes the bytes durable
+	append(bufs [][]byte, off int64) error // writeAt the end of a log: much, read later if at all
+	reserve(off, n int64)                  // asks for disk space; the size stays; nobody minds if it is refused
+	finish(size int64)                     // nothing is appended any more: gives back what that held
+	sync() error                           // makes the bytes durable
 	truncate(size int64) error
 	size() (int64, error)
 }
@@ -53,7 +55,7 @@ func wrap(f *os.File, err error) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
 func (f osFiles) rename(from, to string) error { return os.Rename(f.path(from), f.path(to)) }
@@ -84,11 +86,22 @@ func (f osFiles) sync(folder string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	direct directFile
+}
 
-func (f osFile) truncate(size int64) error { return f.Truncate(size) }
+func (f *osFile) Close() error { return errors.Join(f.direct.close(), f.File.Close()) }
 
-func (f osFile) size() (int64, error) {
+func (f *osFile) finish(size int64) {
+	_ = f.Truncate(size) // frees what was reserved; if not, the next start does
+	_ = f.direct.close()
+	f.direct = directFile{}
+}
+
+func (f *osFile) truncate(size int64) error { return f.Truncate(size) }
+
+func (f *osFile) size() (int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, err

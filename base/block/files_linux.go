@@ -11,7 +11,7 @@ import (
 const maxVectors = 1024
 
 // writeAt gathers the buffers into as few calls as the system allows.
-func (f osFile) writeAt(bufs [][]byte, off int64) error {
+func (f *osFile) writeAt(bufs [][]byte, off int64) error {
 	fd := int(f.Fd())
 	rest := make([][]byte, len(bufs)) // a short write cuts buffers; the caller's stay whole
 	copy(rest, bufs)
@@ -41,7 +41,7 @@ func (f osFile) writeAt(bufs [][]byte, off int64) error {
 }
 
 // sync leaves out what is not needed to read the bytes again (times).
-func (f osFile) sync() error {
+func (f *osFile) sync() error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
 			return err
@@ -50,6 +50,6 @@ func (f osFile) sync() error {
 }
 
 // reserve halves the cost of appending and syncing on ext4.
-func (f osFile) reserve(off, n int64) {
+func (f *osFile) reserve(off, n int64) {
 	_ = syscall.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n)
 }

@@ -2,7 +2,9 @@
 
 package block
 
-func (f osFile) writeAt(bufs [][]byte, off int64) error {
+import "errors"
+
+func (f *osFile) writeAt(bufs [][]byte, off int64) error {
 	for _, b := range bufs {
 		if _, err := f.WriteAt(b, off); err != nil {
 			return err
@@ -12,6 +14,13 @@ func (f osFile) writeAt(bufs [][]byte, off int64) error {
 	return nil
 }
 
-func (f osFile) sync() error { return f.Sync() }
+func (f *osFile) append(bufs [][]byte, off int64) error { return f.writeAt(bufs, off) }
 
-func (f osFile) reserve(off, n int64) {}
+func (f *osFile) sync() error { return f.Sync() }
+
+func (f *osFile) reserve(off, n int64) {}
+
+// directFile is of use on Linux only.
+type directFile struct{}
+
+func (directFile) close() error { return errors.Join() }

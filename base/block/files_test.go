@@ -264,7 +264,11 @@ func (f *memFile) writeAt(bufs [][]byte, off int64) error {
 	return nil
 }
 
+func (f *memFile) append(bufs [][]byte, off int64) error { return f.writeAt(bufs, off) }
+
 func (f *memFile) reserve(int64, int64) {}
+
+func (f *memFile) finish(int64) {}
 
 func (f *memFile) sync() error { return f.m.run(op{kind: "sync", name: f.name}) }
 

@@ -268,7 +268,7 @@ func (l *log) close() error {
 	}
 	err = errors.Join(err, l.idx.stop())
 	if l.active != nil {
-		_ = l.active.file.truncate(l.active.Size) // gives reserved space back
+		l.active.file.finish(l.active.Size)
 	}
 	l.closeSegments()
 	return errors.Join(err, l.lock.Close())

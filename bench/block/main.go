@@ -14,7 +14,8 @@ import (
 	"syscall"
 )
 
-// load is one shape of work: batches blocks at a time, then random reads.
+// load is one shape of work: batches of blocks, then each of them read in the
+// order they came (as when they are packed), then random reads.
 type load struct {
 	name                        string
 	size, batch, batches, reads int // bytes; blocks; a round; a round
@@ -70,11 +71,15 @@ func compare(ctx context.Context, dir string, l load, rounds int) (table, error)
 			if err != nil {
 				return t, fmt.Errorf("%s: %w", s.name, err)
 			}
-			rd, err := reads(ctx, s, bs, l, uint64(r))
+			first, err := reads(ctx, s, inOrder(bs), l)
 			if err != nil {
 				return t, fmt.Errorf("%s: %w", s.name, err)
 			}
-			t.add(s.name, w, rd)
+			again, err := reads(ctx, s, atRandom(bs, l.reads, uint64(r)), l)
+			if err != nil {
+				return t, fmt.Errorf("%s: %w", s.name, err)
+			}
+			t.add(s.name, w, first, again)
 		}
 	}
 	for _, s := range ss {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
 )
 
 // cost is what some number of blocks took.
@@ -52,11 +54,33 @@ func writes(ctx context.Context, s subject, bs []blocks.Block, l load) (cost, er
 	})
 }
 
-func reads(ctx context.Context, s subject, bs []blocks.Block, l load, seed uint64) (cost, error) {
+func inOrder(bs []blocks.Block) iter.Seq[cid.Cid] {
+	return func(yield func(cid.Cid) bool) {
+		for _, b := range bs {
+			if !yield(b.Cid()) {
+				return
+			}
+		}
+	}
+}
+
+func atRandom(bs []blocks.Block, n int, seed uint64) iter.Seq[cid.Cid] {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	return measure(l.reads, func() error {
-		for range l.reads {
-			n, err := s.get(ctx, bs[rng.IntN(len(bs))].Cid())
+	return func(yield func(cid.Cid) bool) {
+		for range n {
+			if !yield(bs[rng.IntN(len(bs))].Cid()) {
+				return
+			}
+		}
+	}
+}
+
+func reads(ctx context.Context, s subject, cids iter.Seq[cid.Cid], l load) (cost, error) {
+	total := 0
+	c, err := measure(0, func() error {
+		for c := range cids {
+			total++
+			n, err := s.get(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -66,33 +90,40 @@ func reads(ctx context.Context, s subject, bs []blocks.Block, l load, seed uint6
 		}
 		return nil
 	})
+	c.n = total
+	return c, err
 }
 
 // table holds the costs of each subject by round.
 type table struct {
-	names       []string
-	write, read map[string][]cost
+	names []string
+	costs map[string][kinds][]cost
 }
 
-func (t *table) add(name string, w, r cost) {
-	if t.write == nil {
-		t.write, t.read = map[string][]cost{}, map[string][]cost{}
+const kinds = 3 // writing, reading in order for the first time, reading at random
+
+func (t *table) add(name string, round ...cost) {
+	if t.costs == nil {
+		t.costs = map[string][kinds][]cost{}
 	}
 	if !slices.Contains(t.names, name) {
 		t.names = append(t.names, name)
 	}
-	t.write[name] = append(t.write[name], w)
-	t.read[name] = append(t.read[name], r)
+	all := t.costs[name]
+	for k, c := range round {
+		all[k] = append(all[k], c)
+	}
+	t.costs[name] = all
 }
 
 func (t *table) print(w io.Writer, l load) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(tw, "%s\twrite/s\tratio\twrite/CPU-s\tratio\tread/s\tratio\tread/CPU-s\tratio\t\n", l.name)
+	_, _ = fmt.Fprintf(tw, "%s\twrite/s\tratio\t/CPU-s\tratio\tfirst read/s\tratio\t/CPU-s\tratio\trandom read/s\tratio\t/CPU-s\tratio\t\n", l.name)
 	for _, name := range t.names {
 		_, _ = fmt.Fprintf(tw, "%s\t", name)
-		for _, costs := range []map[string][]cost{t.write, t.read} {
+		for k := range kinds {
 			for _, rate := range []func(cost) float64{cost.perWall, cost.perCPU} {
-				ours, theirs := rates(costs[t.names[0]], rate), rates(costs[name], rate)
+				ours, theirs := rates(t.costs[t.names[0]][k], rate), rates(t.costs[name][k], rate)
 				ratio := make([]float64, len(ours))
 				for i := range ours {
 					ratio[i] = ours[i] / theirs[i]
