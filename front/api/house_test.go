@@ -42,15 +42,13 @@ import (
 // providers beside it where one is wanted.
 type house struct {
 	*testing.T
-	url      string
-	secret   string // of an admin
-	c        *client.Client
-	s        api.Services
-	net      *devnet.Network
-	doorman  *front.Doorman
-	contents *content.Service
-	db       *db.DB
-	handler  http.Handler
+	url     string
+	secret  string // of an admin
+	c       *client.Client
+	s       api.Services
+	net     *devnet.Network
+	db      *db.DB
+	handler http.Handler
 }
 
 // keyring signs with the network's wallets.
