@@ -82,8 +82,10 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if a.firstToken, _, err = s.accounts.Bootstrap(ctx); err != nil {
-		return nil, err
+	if a.has("api") { // the first token belongs where it can be shown and used
+		if a.firstToken, _, err = s.accounts.Bootstrap(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.openDoors(cfg, in, s); err != nil {
 		return nil, err
@@ -215,6 +217,7 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 		a.serve(a.apiDoor, doorman, "/v1/", api.New(api.Services{
 			Account: s.accounts, Contents: s.contents, Pieces: s.pieces, Deals: s.deals, Providers: s.providers,
 			Retrievals: s.retrievals, Jobs: in.jobs, Events: in.events, Nodes: s.nodes, Blocks: in.blocks, Doorman: doorman, Log: a.log,
+			Version: Version().Version,
 		}))
 		if err := in.home.writeAccess(a.apiDoor.url(), a.firstToken); err != nil {
 			return err
