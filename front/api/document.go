@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/http"
 	"reflect"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -116,11 +115,5 @@ func describeStreams(doc *huma.OpenAPI) {
 	doc.Paths["/v1/events"].Get.Responses["200"] = &huma.Response{
 		Description: "Events; the schema is that of each one's data",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: schema}},
-	}
-	// Lists that are short take the parameters of long ones and need not say so.
-	for _, item := range doc.Paths {
-		if item.Get != nil {
-			item.Get.Parameters = slices.DeleteFunc(item.Get.Parameters, func(p *huma.Param) bool { return p.Schema == nil })
-		}
 	}
 }

@@ -144,13 +144,6 @@ type Paging struct {
 	Before int64 `query:"before" minimum:"1" doc:"go on below this: the next of the page before"`
 }
 
-// Whole is the paging of lists that are short: it takes limit and before, and
-// answers all at once.
-type Whole struct {
-	Limit  int    `query:"limit" hidden:"true"`
-	Before string `query:"before" hidden:"true"`
-}
-
 // body is an answer's body.
 type body[T any] struct{ Body T }
 

@@ -82,7 +82,7 @@ func (d *door) nodeRoutes() {
 	add(d, route{
 		id: "listNodes", method: http.MethodGet, path: "/v1/nodes", tag: "operation", scope: account.Admin,
 		summary: "List the running processes", detail: "Oldest first.",
-	}, func(ctx context.Context, _ account.Grant, _ *Whole) (*page[client.Node], error) {
+	}, func(ctx context.Context, _ account.Grant, _ *empty) (*page[client.Node], error) {
 		nodes, err := d.Nodes.List(ctx)
 		if err != nil {
 			return nil, err

@@ -21,9 +21,8 @@ type byActor struct {
 }
 
 type observationList struct {
-	Actor  string `path:"actor" doc:"id address, such as f01000"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
-	Before string `query:"before" hidden:"true"`
+	Actor string `path:"actor" doc:"id address, such as f01000"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
 
 func (d *door) providerRoutes() {

@@ -14,7 +14,7 @@ func (d *door) tokenRoutes() {
 	add(d, route{
 		id: "listTokens", method: http.MethodGet, path: "/v1/tokens", tag: "token", scope: account.Admin,
 		summary: "List the project's tokens", detail: "Newest first, revoked ones included. Secrets are not among what is kept.",
-	}, func(ctx context.Context, g account.Grant, _ *Whole) (*page[client.Token], error) {
+	}, func(ctx context.Context, g account.Grant, _ *empty) (*page[client.Token], error) {
 		rows, err := d.Account.Tokens(ctx, g.Project)
 		if err != nil {
 			return nil, err
