@@ -35,6 +35,7 @@ type Options struct {
 // same time. A missing block is both ipld.IsNotFound and fault.NotFound.
 type Store struct {
 	home home
+	log  *slog.Logger
 	lent sync.Pool // of *[]byte, for View
 }
 
@@ -98,7 +99,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		_ = lock.Close()
 		return nil, fault.Wrap(err, "open block store %s", dir)
 	}
-	return &Store{home: h}, nil
+	return &Store{home: h, log: o.Log}, nil
 }
 
 // Close writes a checkpoint, so that the next Open reads no segment, and lets
@@ -226,6 +227,9 @@ func (s *Store) AllKeysChan(ctx context.Context) (<-chan cid.Cid, error) {
 		defer close(out)
 		for f, err := range s.home.entries(ctx) {
 			if err != nil {
+				if ctx.Err() == nil {
+					s.log.Error("listing of keys ended early", "err", err)
+				}
 				return
 			}
 			select {

@@ -27,7 +27,7 @@ func openOn(t testing.TB, f files, tu tuning) *Store {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	return &Store{home: l}
+	return &Store{home: l, log: slog.New(slog.DiscardHandler)}
 }
 
 // testBlock is small; every third one's key is derived.
@@ -195,8 +195,9 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // TestKillAtEveryByte ends the process at every boundary of an operation and
-// at every byte of a write.
+// within every write: at each byte of a short one, at fifty places of others.
 func TestKillAtEveryByte(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	steps := history(t, m)
 	d, cuts := newDisk(), 0
@@ -221,6 +222,7 @@ func TestKillAtEveryByte(t *testing.T) {
 
 // TestPowerCutAtEveryOperation loses what was not synced, wholly or in part.
 func TestPowerCutAtEveryOperation(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	steps := history(t, m)
 	d := newDisk()
@@ -240,6 +242,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 // TestIndexLost kills the process and loses the manifest: everything is read
 // again, and what was deleted stays deleted.
 func TestIndexLost(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	steps := history(t, m)
 	d := newDisk()
@@ -257,6 +260,7 @@ func TestIndexLost(t *testing.T) {
 // TestHeldAfterKillIsDurable puts again, after a kill, what the kill left in
 // the page cache: once acknowledged it has to survive the loss of power.
 func TestHeldAfterKillIsDurable(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	steps := history(t, m)
 	d := newDisk()

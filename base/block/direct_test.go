@@ -10,6 +10,7 @@ import (
 // TestAppendRoundTheCache mixes small and large appends at any offset with
 // readers, cuts and later appends, and compares with a slice.
 func TestAppendRoundTheCache(t *testing.T) {
+	t.Parallel()
 	files := osFiles{dir: t.TempDir()}
 	f, err := files.create("x")
 	if err != nil {

@@ -66,7 +66,8 @@ func segmentsAreWhole(t *testing.T, m *memFiles) {
 }
 
 func TestFullDisk(t *testing.T) {
-	for room := range 600 {
+	t.Parallel()
+	for room := 0; room < 600; room += 3 {
 		m := newMemFiles(newDisk())
 		s := openOn(t, m, tiny())
 		mustPut(t, s, testBlocks(0, 3)...)
@@ -103,6 +104,7 @@ func TestFullDisk(t *testing.T) {
 // TestAnyCallFails lets each operation of the disk fail once: nothing that was
 // acknowledged is lost, and the store goes on.
 func TestAnyCallFails(t *testing.T) {
+	t.Parallel()
 	for n := range 130 {
 		m := newMemFiles(newDisk())
 		s := openOn(t, m, tiny())
@@ -169,6 +171,7 @@ func spoilBlock(t *testing.T, m *memFiles, b blocks.Block) {
 }
 
 func TestBadBlockIsQuarantined(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	s := openOn(t, m, tiny())
 	all := testBlocks(0, 30)
@@ -217,6 +220,7 @@ func TestBadBlockIsQuarantined(t *testing.T) {
 // TestBadReadOfVerifiedBlock: what this process wrote is trusted when read, and
 // verified again by a scrub.
 func TestBadReadOfVerifiedBlock(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	s := openOn(t, m, tiny())
 	all := testBlocks(0, 10)
@@ -241,6 +245,7 @@ func TestBadReadOfVerifiedBlock(t *testing.T) {
 // TestAnyByteOfTheIndexIsWrong flips bytes of the manifest and the runs: blocks
 // are found as before, at the latest after the next start.
 func TestAnyByteOfTheIndexIsWrong(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	s := openOn(t, m, tiny())
 	all := testBlocks(0, 40)
@@ -279,6 +284,7 @@ func TestAnyByteOfTheIndexIsWrong(t *testing.T) {
 }
 
 func TestLostSegment(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	s := openOn(t, m, tiny())
 	all := testBlocks(0, 40)
@@ -307,6 +313,7 @@ func TestLostSegment(t *testing.T) {
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	m := newMemFiles(newDisk())
 	s := openOn(t, m, tiny())
 	mustPut(t, s, testBlocks(0, 30)...)
@@ -323,6 +330,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 
 // TestWorkIsLinear counts what the store asks of the disk, not the time.
 func TestWorkIsLinear(t *testing.T) {
+	t.Parallel()
 	type work struct{ put, get, open, syncs int }
 	measure := func(n int) (w work) {
 		tu := tuning{segmentBytes: 64 << 10, memEntries: 64, checkpointBytes: 64 << 10, groupBytes: 1 << 20}
@@ -371,6 +379,7 @@ func TestWorkIsLinear(t *testing.T) {
 }
 
 func TestIndexMemory(t *testing.T) {
+	t.Parallel()
 	const n = 100_000
 	es := make([]entry, n)
 	for i := range es {

@@ -68,6 +68,7 @@ func child(dir string) error {
 }
 
 func TestKilledProcess(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	put, deleting, deleted := map[int]bool{}, map[int]bool{}, map[int]bool{}
 	next := 0
@@ -124,6 +125,7 @@ func TestKilledProcess(t *testing.T) {
 }
 
 func TestOneProcessADirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir, block.Options{})
 	_, err := block.Open(t.Context(), dir, block.Options{})
@@ -135,6 +137,7 @@ func TestOneProcessADirectory(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
+	t.Parallel()
 	for _, o := range []block.Options{{SegmentBytes: -1}, {SegmentBytes: 1 << 33}} {
 		if _, err := block.Open(t.Context(), t.TempDir(), o); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", o, err)

@@ -13,7 +13,7 @@ import (
 // TestAgainstAMap does random things to a store and to a map, loses power or
 // the index now and then, and compares.
 func TestAgainstAMap(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			life(t, rand.New(rand.NewPCG(seed, 1)))

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/firth-project/firth/base/blob"
 	"github.com/firth-project/firth/base/fault"
 )
 
@@ -56,7 +59,40 @@ func (s *shared) compact(ctx context.Context) (CompactReport, error) {
 		rep.FreedBytes += size
 	}
 	rep.FreedBytes -= rep.MovedBytes
-	return rep, nil
+	return rep, s.sweep(ctx)
+}
+
+// orphanAge is far beyond the time that a writer takes from a segment to its
+// index, and any difference of clocks.
+const orphanAge = 24 * time.Hour
+
+// sweep removes old segments without an index: their writer was killed, or the
+// compaction that removed the index was.
+func (s *shared) sweep(ctx context.Context) error {
+	var orphan blob.Info // a segment whose index would be the next key
+	remove := func() error {
+		if orphan.Key == "" || time.Since(orphan.ModTime) < orphanAge {
+			return nil
+		}
+		return fault.Wrap(s.store.Delete(ctx, orphan.Key), "remove orphan %s", orphan.Key)
+	}
+	for info, err := range s.store.List(ctx, sharedPrefix, "") {
+		if err != nil {
+			return fault.Wrap(err, "list the segments of %s", sharedPrefix)
+		}
+		if name, ok := strings.CutSuffix(info.Key, ".idx"); ok && orphan.Key == name+".car" {
+			orphan = blob.Info{}
+			continue
+		}
+		if err := remove(); err != nil {
+			return err
+		}
+		orphan = blob.Info{}
+		if strings.HasSuffix(info.Key, ".car") {
+			orphan = info
+		}
+	}
+	return remove()
 }
 
 // joinBytes is the size of the objects that compaction makes, which it holds in

@@ -47,7 +47,7 @@ func Of(codec, hash uint64, data []byte) blocks.Block {
 
 // Run holds a home to the contract of block.Store. Each call of home gives an
 // empty one, as a function that opens a store on it; a store is closed before
-// the next one is opened.
+// the next one is opened. The cases run in parallel.
 func Run(t *testing.T, home func(t *testing.T) (open func() *block.Store)) {
 	cases := []struct {
 		name string
@@ -73,7 +73,10 @@ func Run(t *testing.T, home func(t *testing.T) (open func() *block.Store)) {
 		{"scrub of a sound store", scrubSound},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { c.test(t, home(t)) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, home(t))
+		})
 	}
 }
 
