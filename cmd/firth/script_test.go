@@ -89,7 +89,7 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	r := &running{cmd: exec.Command(path, args[2:]...), done: make(chan error, 1)}
 	r.cmd.Dir, r.cmd.Stderr = ts.MkAbs("."), &r.log
-	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK"} {
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "FIRTH_DEAL_INTERVAL"} {
 		r.cmd.Env = append(r.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	out, err := r.cmd.StdoutPipe()
