@@ -194,12 +194,21 @@ func Load(path string, environ []string, flags map[string]any) (Config, []Settin
 
 	var c Config
 	if err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{Tag: "koanf"}); err != nil {
-		return Config{}, nil, fault.New(fault.Invalid, "configuration: %w", err)
+		return Config{}, nil, undecodable(err)
 	}
 	if err := c.validate(); err != nil {
 		return Config{}, nil, err
 	}
 	return c, settings(k, known, origin), nil
+}
+
+// undecodable says on one line which values are of the wrong type.
+func undecodable(err error) error {
+	_, list, found := strings.Cut(err.Error(), "error(s):")
+	if !found {
+		list = err.Error()
+	}
+	return fault.New(fault.Invalid, "configuration: %s", strings.Join(strings.Fields(list), " "))
 }
 
 // validate refuses what could only fail later and less clearly.
