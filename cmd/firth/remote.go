@@ -103,13 +103,15 @@ func hostOf(e *url.Error) string {
 	return e.URL
 }
 
-// fromNode reads a download; one that breaks off is the node's doing.
+// fromNode reads a download; one that breaks off is the node's doing. The
+// error below is not passed on: io.ErrUnexpectedEOF would tell a reader of CARs
+// that the CAR itself is cut short.
 type fromNode struct{ r io.Reader }
 
 func (f fromNode) Read(b []byte) (int, error) {
 	n, err := f.r.Read(b)
 	if err != nil && err != io.EOF && !errors.Is(err, context.Canceled) {
-		err = fault.New(fault.Unavailable, "the node broke off (%w); ask again", err)
+		err = fault.New(fault.Unavailable, "the node broke off (%v); ask again", err)
 	}
 	return n, err
 }

@@ -90,7 +90,9 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	r := &running{cmd: exec.Command(path, args[2:]...), done: make(chan error, 1)}
 	r.cmd.Dir, r.cmd.Stderr = ts.MkAbs("."), &r.log
 	for _, name := range []string{"HOME", "PATH", "TMPDIR", "FIRTH_DEAL_INTERVAL"} {
-		r.cmd.Env = append(r.cmd.Env, name+"="+ts.Getenv(name))
+		if value := ts.Getenv(name); value != "" {
+			r.cmd.Env = append(r.cmd.Env, name+"="+value)
+		}
 	}
 	out, err := r.cmd.StdoutPipe()
 	ts.Check(err)
