@@ -182,6 +182,10 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 	if err != nil {
 		return s, err
 	}
+	fetch, err := fetcher(cfg)
+	if err != nil {
+		return s, err
+	}
 	clock := time.Now
 	s.accounts = account.New(in.db, clock, rand.Reader)
 	s.nodes = node.New(in.db, clock, a.log)
@@ -198,7 +202,7 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 		BucketSize: cfg.Bucket.Size, BucketContents: int64(cfg.Bucket.Contents), BucketAge: cfg.Bucket.Age,
 		Lease: uploadLease, Interval: bucketInterval,
 	})
-	s.retrievals = retrieval.New(in.db, s.pieces, holders{s.deals}, endpoints{s.providers}, http.DefaultClient, clock, a.log, retrieval.Settings{})
+	s.retrievals = retrieval.New(in.db, s.pieces, holders{s.deals}, endpoints{s.providers}, fetch, clock, a.log, retrieval.Settings{})
 	a.deals, a.providers = s.deals, s.providers
 	return s, nil
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Listen  Listen  `koanf:"listen"`
 	Gateway Gateway `koanf:"gateway"`
 	Chain   Chain   `koanf:"chain"`
+	Fetch   Fetch   `koanf:"fetch"`
 	Bucket  Bucket  `koanf:"bucket"`
 	Piece   Piece   `koanf:"piece"`
 	Deal    Deal    `koanf:"deal"`
@@ -60,6 +61,11 @@ type Chain struct {
 	RPC      string `koanf:"rpc" doc:"Filecoin node's JSON-RPC URL, with or without /rpc/v1"`
 	Token    string `koanf:"token" secret:"true" doc:"bearer token for chain.rpc"`
 	Finality int64  `koanf:"finality" doc:"epochs to wait before a deal's end on chain is believed"`
+}
+
+// Fetch says where bytes may be fetched from.
+type Fetch struct {
+	Allow string `koanf:"allow" doc:"private networks that may be connected to for retrieval, comma-separated prefixes; loopback is let in when chain.rpc is on loopback"`
 }
 
 // Bucket says when gathered contents become a piece.
