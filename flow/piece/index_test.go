@@ -3,7 +3,6 @@ package piece
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"testing"
 
@@ -133,7 +132,7 @@ func FuzzIndex(f *testing.F) {
 		}
 		n, err := io.Copy(io.Discard, r)
 		if want := max(0, x.carSize-off); err == nil && n != want {
-			t.Fatal(fmt.Sprintf("%d bytes of %d", n, want))
+			t.Fatalf("%d bytes of %d", n, want)
 		}
 		_, _, _ = x.find([32]byte{1})
 	})
