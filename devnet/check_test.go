@@ -129,10 +129,12 @@ func (p *provider) answerRecorded(t *testing.T, x recorded) mk12.DealResponse {
 	if err := params.UnmarshalCBOR(bytes.NewReader(raw)); err != nil {
 		t.Fatal(err)
 	}
+	p.mu.Lock() // deals accepted before are at work
 	p.faults = 0
 	if x.Name == "reject-deal-filter" {
 		p.faults = Reject
 	}
+	p.mu.Unlock()
 	s := recordedStanding()
 	if strings.Contains(x.Name, "verified") && !strings.Contains(x.Name, "no-datacap") {
 		datacap := big.NewInt(1 << 40)
