@@ -26,9 +26,9 @@ func startNetwork(t *testing.T, providers int, args ...string) network {
 	p := launch(t, newAccount(t, "the network"), nil, args...)
 	var n network
 	select {
-	case line := <-p.ready:
-		if err := json.Unmarshal([]byte(line), &n.Info); err != nil {
-			t.Fatalf("devnet printed %q: %v", line, err)
+	case <-p.ready:
+		if err := json.Unmarshal([]byte(p.line), &n.Info); err != nil {
+			t.Fatalf("devnet printed %q: %v", p.line, err)
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the network did not start within 30s")

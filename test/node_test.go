@@ -68,10 +68,10 @@ func (d *node) launch(t *testing.T) {
 func (d *node) up(t *testing.T) serving {
 	t.Helper()
 	select {
-	case line, said := <-d.ready:
+	case <-d.ready:
 		var s serving
-		if err := json.Unmarshal([]byte(line), &s); err != nil || !said {
-			t.Fatalf("%s: printed %q: %v", d.name, line, err)
+		if err := json.Unmarshal([]byte(d.line), &s); err != nil {
+			t.Fatalf("%s: printed %q: %v", d.name, d.line, err)
 		}
 		return s
 	case <-time.After(30 * time.Second):

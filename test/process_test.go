@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "firth")
-		build := exec.Command("go", "build", "-o", binary, "../cmd/firth")
+		build := exec.Command("go", "build", "-ldflags=-w", "-o", binary, "../cmd/firth") // no DWARF: it links faster
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build firth: %v\n%s", err, out)
 			return 1
@@ -88,14 +88,15 @@ func environment(settings ...string) []string {
 // process is one running firth.
 type process struct {
 	cmd   *exec.Cmd
-	ready chan string   // its first line on standard output, closed at the end
+	line  string        // its first line on standard output, "" when it ended without
+	ready chan struct{} // closed when line is known
 	done  chan struct{} // closed when it has ended
 }
 
 // launch starts firth. Whatever it was told, it does not outlive the test.
 func launch(t *testing.T, log *account, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(binary, args...), ready: make(chan string, 1), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, args...), ready: make(chan struct{}), done: make(chan struct{})}
 	p.cmd.Env = environment(env...)
 	p.cmd.Stderr = log
 	p.cmd.SysProcAttr = mortal()
@@ -109,7 +110,7 @@ func launch(t *testing.T, log *account, env []string, args ...string) *process {
 	go func() {
 		lines := bufio.NewScanner(out)
 		if lines.Scan() {
-			p.ready <- lines.Text()
+			p.line = lines.Text()
 		}
 		close(p.ready)
 		_, _ = io.Copy(io.Discard, out) // ends with the process
