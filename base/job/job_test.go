@@ -356,6 +356,7 @@ func TestPanicIsRecordedAndRetried(t *testing.T) {
 	each(t, func(t *testing.T, d *db.DB) {
 		once, always := job.Kind[note]{Name: "test.panic", Attempts: 2}, job.Kind[note]{Name: "test.panics", Attempts: 1}
 		var attempts atomic.Int64
+		var told atomic.Value
 		c := newClient(t, d, job.Options{Handlers: []job.Handler{
 			once.Handle(func(context.Context, note) error {
 				if attempts.Add(1) == 1 {
@@ -363,7 +364,10 @@ func TestPanicIsRecordedAndRetried(t *testing.T) {
 				}
 				return nil
 			}, nil),
-			always.Handle(func(context.Context, note) error { explode(); return nil }, nil),
+			always.Handle(func(context.Context, note) error { explode(); return nil }, func(_ context.Context, _ note, reason error) error {
+				told.Store(reason.Error())
+				return nil
+			}),
 		}})
 		enqueue(t, d, c, once, 1)
 		enqueue(t, d, c, always, 1)
@@ -375,6 +379,9 @@ func TestPanicIsRecordedAndRetried(t *testing.T) {
 		}
 		if c.Panics() != 2 {
 			t.Errorf("%d panics counted", c.Panics())
+		}
+		if reason, _ := told.Load().(string); !strings.HasPrefix(reason, "panic: boom (job ") || strings.Contains(reason, "explode") {
+			t.Errorf("the noun was told %q: the stack is the job's", reason)
 		}
 	})
 }

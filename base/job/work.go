@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -176,7 +177,7 @@ func riverTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.
 func (w *worker) bury(ctx context.Context, job *river.Job[args], reason error) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), deadTimeout)
 	defer stop()
-	err := w.client.guard(func() error { return w.handler.dead(ctx, job.EncodedArgs, reason) })
+	err := w.client.guard(func() error { return w.handler.dead(ctx, job.EncodedArgs, plain(job.ID, reason)) })
 	if err == nil {
 		return nil
 	}
@@ -186,6 +187,15 @@ func (w *worker) bury(ctx context.Context, job *river.Job[args], reason error) e
 		return err
 	}
 	return w.later(backoff(job.Attempt))
+}
+
+// plain is a reason for people: a panic without its stack, which the job keeps.
+func plain(job int64, reason error) error {
+	text, stack, _ := strings.Cut(reason.Error(), "\n")
+	if stack == "" || !strings.HasPrefix(text, panicPrefix) {
+		return reason
+	}
+	return fault.New(fault.KindOf(reason), "%s (job %d has the stack)", text, job)
 }
 
 // guard turns a panic into an error that holds the stack.
