@@ -9,7 +9,7 @@ import (
 )
 
 type addCmd struct {
-	Paths   []string `arg:"" name:"path" help:"Files and directories, each becomes one content; - is standard input."`
+	Paths   []string `arg:"" sep:"none" name:"path" help:"Files and directories, each becomes one content; - is standard input."`
 	Name    string   `help:"Name of the content; default is the path's last element." placeholder:"NAME"`
 	Profile string   `help:"How bytes become blocks; default is the node's." placeholder:"PROFILE"`
 }

@@ -86,7 +86,7 @@ func (c *call) provider(p client.Provider) {
 }
 
 type providerAddCmd struct {
-	Actors []string `arg:"" name:"actor" help:"Providers' ids, like f01000."`
+	Actors []string `arg:"" sep:"none" name:"actor" help:"Providers' ids, like f01000."`
 }
 
 func (a *providerAddCmd) Run(call *call) error {

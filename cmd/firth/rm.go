@@ -8,7 +8,7 @@ import (
 )
 
 type rmCmd struct {
-	Refs []string `arg:"" name:"ref" help:"Ids or CIDs of contents. Deals already made run on."`
+	Refs []string `arg:"" sep:"none" name:"ref" help:"Ids or CIDs of contents. Deals already made run on."`
 }
 
 func (r *rmCmd) Run(call *call) error {

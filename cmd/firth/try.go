@@ -17,7 +17,7 @@ import (
 )
 
 type tryCmd struct {
-	Paths     []string      `arg:"" name:"path" help:"Files and directories to store."`
+	Paths     []string      `arg:"" sep:"none" name:"path" help:"Files and directories to store."`
 	Providers int           `help:"Storage providers in the local network." default:"3"`
 	Copies    int           `help:"Copies to keep." default:"3"`
 	Keep      bool          `help:"Leave the node running at the end, to look around."`
