@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -92,6 +93,7 @@ func run(ctx context.Context, args, environ []string, io stdio) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(io.out, io.err),
+		kong.KindMapper(reflect.String, kong.MapperFunc(verbatim)),
 		kong.Exit(func(n int) { code = n; panic(exited{}) }), // recovered in parse
 	)
 	if err != nil {
@@ -108,6 +110,17 @@ func run(ctx context.Context, args, environ []string, io stdio) int {
 	}
 	err = kctx.Run(&call{stdio: io, global: c.global, environ: environ, ctx: ctx})
 	return exit(io, c.global.JSON, err)
+}
+
+// verbatim takes an argument as it is. Kong's own way leads through JSON, and
+// replaces bytes that are no UTF-8, which names of files may hold.
+func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	target.SetString(token.String())
+	return nil
 }
 
 // exited unwinds kong after it printed help.
