@@ -22,13 +22,17 @@ func noise(seed uint64, n int) []byte {
 // that begins with -> is a symlink.
 func plant(t *testing.T, dir string, files map[string]string) string {
 	t.Helper()
+	made := map[string]bool{}
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		parent := filepath.Dir(path)
 		if strings.HasSuffix(name, "/") {
 			parent = path
 		}
-		err := os.MkdirAll(parent, 0o755)
+		var err error
+		if !made[parent] {
+			err, made[parent] = os.MkdirAll(parent, 0o755), true
+		}
 		switch target, link := strings.CutPrefix(text, "->"); {
 		case err != nil || parent == path:
 		case link:
