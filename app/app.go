@@ -221,7 +221,8 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 		a.serve(a.apiDoor, doorman, "/v1/", api.New(api.Services{
 			Account: s.accounts, Contents: s.contents, Pieces: s.pieces, Deals: s.deals, Providers: s.providers,
 			Retrievals: s.retrievals, Jobs: in.jobs, Events: in.events, Nodes: s.nodes, Blocks: in.blocks, Doorman: doorman, Log: a.log,
-			Version: Version().Version,
+			Stopping: a.apiDoor.stopping,
+			Version:  Version().Version,
 		}))
 		if err := in.home.writeAccess(a.apiDoor.url(), a.firstToken); err != nil {
 			return err

@@ -23,6 +23,7 @@ type door struct {
 	name     string
 	listener net.Listener
 	server   *http.Server
+	stopping chan struct{} // closed when it begins to stop
 }
 
 // listen opens a door's address.
@@ -38,13 +39,15 @@ func listen(name, addr string) (net.Listener, error) {
 }
 
 func newDoor(name string, l net.Listener, h http.Handler, log *slog.Logger) *door {
-	return &door{name: name, listener: l, server: &http.Server{
+	d := &door{name: name, listener: l, stopping: make(chan struct{}), server: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
+	d.server.RegisterOnShutdown(func() { close(d.stopping) }) // Shutdown is called once, at the end of Serve
+	return d
 }
 
 // url is the address people and programs reach the door at.

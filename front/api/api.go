@@ -38,6 +38,7 @@ type Services struct {
 	Blocks     dag.Getter // what contents are downloaded from
 	Log        *slog.Logger
 	Version    string
+	Stopping   <-chan struct{} // closed when the node begins to end, which streams without an end must not delay; nil is never
 }
 
 // New makes the door. The handler answers everything under /v1/.

@@ -34,7 +34,7 @@ func (d *door) eventRoute() {
 		summary: "Follow what happens",
 		detail: "Server-sent events: what was, then what comes, in order and without gaps. `id` is the position, `event` the kind, " +
 			"`data` the event as JSON. A token sees its project's events, an admin's all. A position that is no longer kept is 404. " +
-			"The stream ends when the token does.",
+			"The stream ends when the token or the node does; go on from the last position then.",
 	}, func(ctx context.Context, g account.Grant, in *eventStream) (*streamed, error) {
 		after := in.After
 		if in.Last > 0 {
@@ -47,8 +47,8 @@ func (d *door) eventRoute() {
 	})
 }
 
-// sendEvents streams until the caller goes, the token ends or a write is not
-// taken.
+// sendEvents streams until the caller goes, the token or the node ends or a
+// write is not taken.
 func (d *door) sendEvents(ctx context.Context, g account.Grant, in *eventStream, after int64) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -80,6 +80,8 @@ func (d *door) sendEvents(ctx context.Context, g account.Grant, in *eventStream,
 		var err error
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-d.Stopping:
 			return nil
 		case e, more := <-events:
 			if !more {
