@@ -83,7 +83,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) 
 		return nil, err
 	}
 	if a.has("api") { // the first token belongs where it can be shown and used
-		if a.firstToken, _, err = s.accounts.Bootstrap(ctx); err != nil {
+		keep := func(token string) error { return in.home.writeAccess(a.apiDoor.url(), token) }
+		if a.firstToken, _, err = s.accounts.Bootstrap(ctx, keep); err != nil {
 			return nil, err
 		}
 	}

@@ -36,7 +36,7 @@ func TestBootstrapOnceForSeveralProcesses(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range secrets {
 			wg.Go(func() {
-				secret, created, err := s.Bootstrap(ctx)
+				secret, created, err := s.Bootstrap(ctx, nil)
 				if err != nil {
 					t.Errorf("bootstrap: %v", err)
 				}
@@ -60,7 +60,7 @@ func TestBootstrapOnceForSeveralProcesses(t *testing.T) {
 func TestTokenLife(t *testing.T) {
 	each(t, func(t *testing.T, s *account.Service, d *db.DB, c *clock) {
 		ctx := context.Background()
-		if _, _, err := s.Bootstrap(ctx); err != nil {
+		if _, _, err := s.Bootstrap(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
 		expires := c.now.Add(time.Hour)
@@ -110,7 +110,7 @@ func TestTokenLife(t *testing.T) {
 func TestSecretIsNotStored(t *testing.T) {
 	each(t, func(t *testing.T, s *account.Service, d *db.DB, _ *clock) {
 		ctx := context.Background()
-		secret, _, err := s.Bootstrap(ctx)
+		secret, _, err := s.Bootstrap(ctx, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

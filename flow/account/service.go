@@ -25,8 +25,10 @@ func New(d *db.DB, clock func() time.Time, random io.Reader) *Service {
 // Bootstrap makes the default project and its admin token if the database has
 // no project yet, and returns the token's secret, which exists nowhere else.
 // Of several processes that start at once, one creates; created is false in
-// the others.
-func (s *Service) Bootstrap(ctx context.Context) (secret string, created bool, err error) {
+// the others. keep, which may be nil, is given the secret before the token is
+// made: it has to be somewhere safe by then, for a process may die at any time,
+// and an error of keep makes nothing.
+func (s *Service) Bootstrap(ctx context.Context, keep func(secret string) error) (secret string, created bool, err error) {
 	secret, err = newSecret(s.random)
 	if err != nil {
 		return "", false, err
@@ -40,7 +42,10 @@ func (s *Service) Bootstrap(ctx context.Context) (secret string, created bool, e
 		_, err = insertToken(ctx, tx, Token{
 			Project: DefaultProject, Name: "admin", Prefix: prefix(secret), Scopes: []Scope{Admin}, CreatedAt: now,
 		}, hash(secret))
-		return err
+		if err != nil || keep == nil {
+			return err
+		}
+		return keep(secret)
 	})
 	if err != nil || !created {
 		return "", false, fault.Wrap(err, "make the default project")

@@ -181,7 +181,7 @@ func (h *house) serve(s api.Services) {
 		})
 	}
 	h.Cleanup(func() { stop(); running.Wait() })
-	secret, _, err := s.Account.Bootstrap(h.Context())
+	secret, _, err := s.Account.Bootstrap(h.Context(), nil)
 	h.must(err)
 	h.secret = secret
 	h.handler = api.New(s)

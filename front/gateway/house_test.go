@@ -63,7 +63,7 @@ func open(t *testing.T, d *db.DB, access string, s piece.Settings) *house {
 	t.Cleanup(func() { stop(); works.Wait() })
 
 	accounts := account.New(d, time.Now, rand.Reader)
-	ok2(accounts.Bootstrap(ctx))(t)
+	ok2(accounts.Bootstrap(ctx, nil))(t)
 	_, h.reads, _ = tokens(t, accounts, account.ReadContent)
 	_, h.writes, _ = tokens(t, accounts, account.WriteContent)
 	h.links = gateway.NewLinks(secret, "http://pieces.example/", func() time.Time { return h.now })
