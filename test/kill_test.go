@@ -23,6 +23,7 @@ import (
 // dealt about and read, and started again, until the job is done. Then nothing
 // that was acknowledged is lost, and nothing was done twice.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	kills := number(t, "FIRTH_TEST_KILLS", 6)
 	seed := uint64(number(t, "FIRTH_TEST_SEED", int(time.Now().UnixNano()%1_000_000)))
 	t.Logf("FIRTH_TEST_SEED=%d FIRTH_TEST_KILLS=%d", seed, kills)
@@ -107,6 +108,14 @@ func (s *storm) rage(kills int) {
 	for range kills {
 		s.strike()
 	}
+	await(t, time.Minute, "enough promises to hold them to", func() string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.acked) >= 2*kills+10 {
+			return ""
+		}
+		return fmt.Sprintf("%d of %d", len(s.acked), 2*kills+10)
+	})
 	stop()
 	working.Wait()
 	for _, v := range s.victims {

@@ -31,8 +31,8 @@ func TestApart(t *testing.T) {
 	t.Parallel()
 	n := startNetwork(t, 3)
 	doors, workers := newApart(t, n)
-	doors.launch(t)
 	workers.launch(t)
+	doors.launch(t)
 	if s := doors.up(t); s.API == "" || s.Gateway == "" || len(s.Roles) != 2 {
 		t.Errorf("doors: %+v", s)
 	}

@@ -40,6 +40,7 @@ type trial struct {
 
 // Whatever people point it at, `firth try` tells the whole truth in one line.
 func TestTry(t *testing.T) {
+	t.Parallel()
 	file := func(t *testing.T, name, text string) string {
 		return filepath.Join(plant(t, t.TempDir(), map[string]string{name: text}), name)
 	}
