@@ -41,6 +41,7 @@ type App struct {
 	log        *slog.Logger
 	roles      []Role
 	firstToken string
+	drain      time.Duration // for jobs
 
 	apiDoor     *door
 	gatewayDoor *door // equal to apiDoor where both share an address
@@ -57,8 +58,14 @@ type App struct {
 // New opens a node. What cannot work is refused here: a home or port in use, a
 // database of a newer version, a key file that does not open. The caller runs
 // what New returns; Run closes it.
-func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{log: log}
+func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
+	return open(ctx, cfg, log, 0)
+}
+
+// open is New with a time for jobs to finish when the node stops; 0 is package
+// job's own.
+func open(ctx context.Context, cfg Config, log *slog.Logger, drain time.Duration) (_ *App, err error) {
+	a := &App{log: log, drain: drain}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -143,7 +150,7 @@ func (a *App) openStores(ctx context.Context, cfg Config) (s stores, err error) 
 	}
 	a.opened(s.blocks)
 	s.events = event.New(s.db, a.log)
-	s.jobs, err = job.New(s.db, a.log, job.Options{Workers: a.queues(cfg.Workers)})
+	s.jobs, err = job.New(s.db, a.log, job.Options{Workers: a.queues(cfg.Workers), Drain: a.drain})
 	return s, err
 }
 

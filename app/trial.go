@@ -41,6 +41,7 @@ const (
 	trialStartDelay = 100_000 // epochs, five and a half hours
 	trialDuration   = 518_400 // epochs, the shortest deal the network allows: 180 days
 	trialSilence    = 10 * time.Minute
+	trialDrain      = 100 * time.Millisecond // nobody will go on with what a job was doing
 )
 
 // StartTrial starts both and returns when they are ready.
@@ -73,7 +74,7 @@ func StartTrial(ctx context.Context, c TrialConfig) (_ *Trial, err error) {
 	}()
 	info := t.network.Info()
 	cfg.Chain.RPC = info.RPC
-	node, err := New(ctx, cfg, log)
+	node, err := open(ctx, cfg, log, trialDrain)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,10 @@ func StartTrial(ctx context.Context, c TrialConfig) (_ *Trial, err error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	t.stop = stop
 	go func() { t.ended <- node.Run(running) }()
-	return t, node.introduce(ctx, info, c.Copies)
+	if err := node.introduce(ctx, info, c.Copies); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // introduce makes a node know a devnet.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/firth-project/firth/app"
 	"github.com/firth-project/firth/base/dag"
+	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/client"
 )
 
@@ -56,5 +57,13 @@ func TestTrial(t *testing.T) {
 	b, _, err := r.Next()
 	if err != nil || string(b.RawData()) != "hello, firth" {
 		t.Errorf("came back as %v, %v", b, err)
+	}
+}
+
+// A trial that could not be set up is gone: nobody has to stop it.
+func TestTrialThatCannotStart(t *testing.T) {
+	trial, err := app.StartTrial(t.Context(), app.TrialConfig{Home: t.TempDir(), Providers: 1, Copies: -1, Log: t.Output()})
+	if trial != nil || !fault.Is(err, fault.Invalid) {
+		t.Errorf("%v, %v", trial, err)
 	}
 }
