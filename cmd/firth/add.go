@@ -77,7 +77,7 @@ func (a *addCmd) add(ctx context.Context, call *call, cl *client.Client, s sourc
 	if name == "" {
 		name = s.name
 	}
-	return cl.AddFile(ctx, name, p.reader(ctx, call.in), o)
+	return cl.AddFile(ctx, name, p.reader(ctx, call.stdin()), o)
 }
 
 // tell acknowledges one content: its JSON on a line, or what a person needs.

@@ -25,7 +25,7 @@ type commpAnswer struct {
 }
 
 func (c *commpCmd) Run(call *call) error {
-	in := call.in
+	in := call.stdin()
 	var size int64
 	if c.File != "-" {
 		f, err := openRegular(c.File)

@@ -79,7 +79,20 @@ type call struct {
 	ctx     context.Context
 }
 
-// errSkip ends a command whose failure was already told.
+// stdin reads standard input until it ends or the command is interrupted. A
+// read of a pipe or terminal cannot be broken off, so a goroutine does it that
+// may still be there when the process goes.
+func (c *call) stdin() io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, c.in)
+		w.CloseWithError(err)
+	}()
+	context.AfterFunc(c.ctx, func() { w.CloseWithError(c.ctx.Err()) })
+	return r
+}
+
+// errTold ends a command whose failure was already told.
 var errTold = errors.New("already told")
 
 // run runs one command line and returns the exit code: 0, or the code of the

@@ -95,7 +95,7 @@ type walletImportCmd struct {
 const exportedSize = 8 << 10
 
 func (i *walletImportCmd) Run(call *call) error {
-	in := call.in
+	in := call.stdin()
 	if i.File != "-" {
 		f, err := openRegular(i.File)
 		if err != nil {
