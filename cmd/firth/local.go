@@ -24,6 +24,9 @@ type source struct {
 // look finds out what is at path and how much it is. What could not be stored
 // is refused here, before anything is sent.
 func look(path string) (source, error) {
+	if path == "" {
+		return source{}, fault.New(fault.Invalid, "one of the paths is empty; name a file or directory")
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return source{}, pathFault(path, err)

@@ -67,6 +67,7 @@ type trial struct {
 	home    string
 	sources []source
 	node    *app.Trial
+	name    string // of the content
 	bucket  int64
 	client  *client.Client
 	line    *waiting // the one that is being rewritten, if any
@@ -75,7 +76,10 @@ type trial struct {
 
 func (c *tryCmd) Run(call *call) (err error) {
 	t := &trial{call: call, cmd: c}
-	if c.Copies < 1 || c.Copies > c.Providers {
+	if c.Copies < 1 {
+		return fault.New(fault.Invalid, "--copies is %d; keep one at least", c.Copies)
+	}
+	if c.Copies > c.Providers {
 		return fault.New(fault.Invalid, "%d copies need as many providers, there are %d; raise --providers", c.Copies, c.Providers)
 	}
 	for _, path := range c.Paths {
@@ -90,7 +94,7 @@ func (c *tryCmd) Run(call *call) (err error) {
 	defer cancel()
 	if t.home = call.global.Home; t.home == "" {
 		if t.home, err = os.MkdirTemp("", "firth-try-*"); err != nil {
-			return fault.Wrap(err, "make a temporary home")
+			return fault.Wrap(pathFault(os.TempDir(), err), "make a temporary home")
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(t.home)) }()
 	}
@@ -146,7 +150,7 @@ func (t *trial) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.answer.Content = tryContent{c.CID, c.Size, c.Files}
+	t.name, t.answer.Content = c.Name, tryContent{c.CID, c.Size, c.Files}
 	t.say("2. Stored %s: %s, %s, in %s. Its address, computed from its bytes alone:\n     %s",
 		quoted(c.Name), plural(int(c.Files), "file"), size(c.Size), took(began), c.CID)
 	b, err := t.client.CloseBucket(ctx, c.Bucket)
@@ -322,7 +326,7 @@ func (t *trial) conclude() error {
 		}
 	}
 	t.say("\nProved: %s, known by an address anyone can recompute, is kept by %s under deals\non a chain, and came back whole without trusting any of them.\n",
-		quoted(t.sources[0].name), plural(t.cmd.Copies, "independent provider"))
+		quoted(t.name), plural(t.cmd.Copies, "independent provider"))
 	if !t.cmd.Keep {
 		t.say("To look around, run it again with --keep. To keep real data: firth serve.")
 		return nil
