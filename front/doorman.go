@@ -154,7 +154,10 @@ func (d *Doorman) close(w *recorder, r *http.Request, v *visit, began time.Time,
 	}
 	if v.err != nil {
 		attrs = append(attrs, "err", v.err)
-		if w.status >= http.StatusInternalServerError {
+		// Who has gone broke its own request off: that is no error of ours, unless
+		// something of ours broke too.
+		left := r.Context().Err() != nil && !fault.Is(v.err, fault.Internal)
+		if w.status >= http.StatusInternalServerError && !left {
 			level = slog.LevelError
 		}
 	}

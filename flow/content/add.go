@@ -191,7 +191,10 @@ func (s *Service) giveUp(ctx context.Context, c Content, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	reason := cause.Error()
-	if errors.Is(cause, context.Canceled) || errors.Is(cause, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(cause, context.Canceled):
+		reason = "the upload was broken off; send it again"
+	case errors.Is(cause, io.ErrUnexpectedEOF):
 		reason = fmt.Sprintf("the upload was broken off: %v; send it again", cause)
 	}
 	reason = cleanText(reason, maxReason)
