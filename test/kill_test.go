@@ -377,7 +377,8 @@ func (s *storm) judgeDeals() {
 	for _, d := range all(t, s.client.Deals(t.Context(), client.DealFilter{})) {
 		switch d.State {
 		case "slashed", "terminated", "expired", "rejected", "proposal_expired", "failed":
-			ended[d.State+": "+d.Reason]++
+			why, _, _ := strings.Cut(d.Reason, ", ")
+			ended[d.State+": "+why]++
 			if d.Reason == "" {
 				t.Errorf("deal %s ended as %s without a reason", d.UUID, d.State)
 			}
