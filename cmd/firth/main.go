@@ -25,6 +25,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal kills: the first restores the default action.
 	context.AfterFunc(ctx, stop)
+	signal.Ignore(syscall.SIGPIPE) // it would end us with nothing put away
 	code := run(ctx, os.Args[1:], os.Environ(), stdio{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
@@ -70,6 +71,28 @@ type global struct {
 	API    string `help:"Address of the node to speak with; default is the node of the home." env:"FIRTH_API" placeholder:"URL"`
 	Token  string `help:"Token to show that node." env:"FIRTH_TOKEN" placeholder:"TOKEN"`
 }
+
+// output is where a command prints. When that fails, such as when `head` has
+// read enough, the command ends as if interrupted: what it says has no reader.
+type output struct {
+	io.Writer
+	lost context.CancelCauseFunc
+}
+
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil {
+		o.lost(outputError{err})
+	}
+	return n, err
+}
+
+// outputError is why output was lost.
+type outputError struct{ error }
+
+// unread is the exit code when the reader of the output went away: what a shell
+// makes of SIGPIPE.
+const unread = 128 + int(syscall.SIGPIPE)
 
 // call is one run of one command.
 type call struct {
@@ -121,7 +144,17 @@ func run(ctx context.Context, args, environ []string, io stdio) int {
 		fmt.Fprintf(io.err, "firth: %v\nRun `firth --help` for what there is.\n", err)
 		return fault.Invalid.ExitCode()
 	}
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	io.out = output{io.out, lost}
 	err = kctx.Run(&call{stdio: io, global: c.global, environ: environ, ctx: ctx})
+	var unwritten outputError
+	if errors.As(context.Cause(ctx), &unwritten) {
+		err = unwritten.error
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return unread
+	}
 	return exit(io, c.global.JSON, err)
 }
 

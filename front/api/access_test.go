@@ -137,12 +137,16 @@ func TestInput(t *testing.T) {
 		{"POST", "/v1/tokens", `{"name":"x","scopes":["root"]}`, 400, "root"},
 		{"POST", "/v1/tokens", `{"name":"x"}`, 400, "scopes"},
 		{"POST", "/v1/tokens", `{"name":"` + strings.Repeat("x", 2<<20) + `","scopes":[]}`, 413, "large"},
+		{"POST", "/v1/tokens", strings.Repeat("[", 1<<19), 400, "body"},
 		{"GET", "/v1/events?after=-1", "", 400, "query.after"},
 		{"POST", "/v1/contents?profile=nonsense", "x", 400, "nonsense"},
 	} {
 		res, body := h.call(c.method, c.path, h.secret, strings.NewReader(c.body), "Content-Type", "application/json")
 		if res.StatusCode != c.status || !strings.Contains(string(body), c.says) || res.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.path, res.StatusCode, body, c.status, c.says)
+		}
+		if len(body) > 4<<10 {
+			t.Errorf("%s %s: is answered with %d bytes, %.300s", c.method, c.path, len(body), body)
 		}
 	}
 }
