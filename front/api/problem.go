@@ -54,10 +54,19 @@ func (d *door) reshape(ctx huma.Context, _ string, v any) (any, error) {
 		Kind: fault.KindOfStatus(status).String(), RequestID: front.RequestID(ctx.Context()),
 	}
 	for _, e := range model.Errors {
-		p.Errors = append(p.Errors, front.Field{Message: e.Message, Location: e.Location, Value: e.Value})
+		p.Errors = append(p.Errors, front.Field{Message: e.Message, Location: e.Location, Value: echo(e.Value)})
 	}
 	front.Note(ctx.Context(), err)
 	return p, nil
+}
+
+// echo is what a problem repeats of bad input: nothing long.
+func echo(v any) any {
+	const most = 512 // bytes of JSON
+	if text, err := json.Marshal(v); err != nil || len(text) > most {
+		return nil
+	}
+	return v
 }
 
 // problemResponse describes every answer that is no success.

@@ -49,14 +49,28 @@ const uploadDetail = "The body is streamed and may be of any size; 201 means tha
 
 // receive stores what the request carries.
 func (d *door) receive(ctx context.Context, g account.Grant, in *upload) (content.Content, error) {
-	in.answer.Header().Set("Connection", "close") // unless all of the body was wanted
 	from := &arriving{body: in.request.Body, control: http.NewResponseController(in.answer)}
 	defer from.end()
 	c, err := d.take(ctx, content.Add{Project: g.Project, Name: in.Name, Profile: in.Profile}, in, from)
-	if err == nil {
-		in.answer.Header().Del("Connection")
+	if err != nil {
+		partSlowly(in.answer)
 	}
 	return c, err
+}
+
+// partSlowly has the connection closed after the answer, and only some time
+// after: a client that still sends would otherwise be reset, and a reset throws
+// away an answer that was not read yet.
+func partSlowly(w http.ResponseWriter) {
+	for {
+		wrapped, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = wrapped.Unwrap()
+	}
+	// net/http does it where a limit on the body was passed.
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
 func (d *door) take(ctx context.Context, a content.Add, in *upload, from io.Reader) (content.Content, error) {

@@ -232,3 +232,21 @@ func TestBadForms(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestRefusalsAreHeardOverTheUpload refuses in the middle of uploads that go on:
+// each client hears why, none just loses its connection.
+func TestRefusalsAreHeardOverTheUpload(t *testing.T) {
+	h := build(t, dbtest.SQLite, still)
+	for range 20 {
+		_, err := h.c.AddTree(t.Context(), "tree", func(yield func(client.Entry, error) bool) {
+			big := bytes.Repeat([]byte("more "), 1<<20)
+			_ = yield(client.Entry{Path: "tree/first", Body: strings.NewReader("x")}, nil) &&
+				yield(client.Entry{Path: "tree/../second", Body: strings.NewReader("x")}, nil) &&
+				yield(client.Entry{Path: "tree/third", Body: bytes.NewReader(big)}, nil)
+		}, client.AddOptions{})
+		var p *client.Error
+		if !errors.As(err, &p) || p.Status != 400 {
+			t.Fatalf("the refusal was not heard: %v", err)
+		}
+	}
+}
