@@ -1,0 +1,4 @@
+package sha256x
+
+// available lists no kernel: this build has crypto/sha256 alone.
+func available() []*kernel { return nil }
