@@ -1,0 +1,185 @@
+package dataset
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/firth-project/firth/base/fault"
+)
+
+// Dataset is a named set of sources that are prepared together.
+type Dataset struct {
+	ID        int64
+	Project   int64
+	Name      string // unique among the project's datasets
+	Rules     Rules
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Source is where bytes of a dataset are. Its options may hold credentials;
+// they are encrypted in the database and never leave this package.
+type Source struct {
+	ID        int64
+	Project   int64
+	Dataset   int64
+	At        string // directory of the dataset that the source fills; "" is its root
+	URL       string
+	CreatedAt time.Time
+}
+
+// NewSource says which source to add.
+type NewSource struct {
+	At      string // needed from the second source on
+	URL     string
+	Options map[string]string // see base/source; may hold credentials
+}
+
+// State is what a preparation is allowed to do.
+type State string
+
+// The states of a preparation.
+const (
+	Active   State = "active"   // works
+	Paused   State = "paused"   // rests until it is resumed
+	Complete State = "complete" // over: has a root, and an index
+	Failed   State = "failed"   // something failed for good; chunks that can go on do
+	Removed  State = "removed"  // its owner wants it no more
+)
+
+// open reports whether the preparation is not over.
+func (s State) open() bool { return s == Active || s == Paused || s == Failed }
+
+// works reports whether jobs of the preparation may run.
+func (s State) works() bool { return s == Active || s == Failed }
+
+// Stage is how far a preparation has come.
+type Stage string
+
+// The stages of a preparation, in order.
+const (
+	Scanning Stage = "scan"  // finds out what there is; chunks are packed meanwhile
+	Packing  Stage = "pack"  // all chunks are known
+	Indexing Stage = "index" // all chunks are packed
+	Over     Stage = "over"
+)
+
+// Preparation is one run over a dataset.
+type Preparation struct {
+	ID          int64
+	Project     int64
+	Dataset     int64
+	Ordinal     int64 // of the dataset's runs, from 1
+	State       State
+	Stage       Stage
+	Reason      string     // why it failed, or what it waits for
+	NextAttempt *time.Time // when it goes on by itself after a failure
+	Files       int64      // regular files and links found so far
+	Bytes       int64      // their bytes
+	Carried     int64      // of Files, those packed by an earlier preparation
+	Skipped     int64      // files and directories that are in no piece; the catalog says why
+	Chunks      int64
+	ChunksDone  int64  // packed or removed
+	Root        string // CID of the dataset's UnixFS directory, once complete
+	IndexRoot   string // CID of the index DAG, once complete
+	IndexPiece  int64  // id of the (first) piece that holds the index DAG
+	StartedAt   time.Time
+	FinishedAt  *time.Time
+	UpdatedAt   time.Time
+}
+
+// ChunkState is where a chunk is in its life.
+type ChunkState string
+
+// The states of a chunk.
+const (
+	ChunkWaiting ChunkState = "waiting" // for a worker, or for the chunks before it
+	ChunkPacking ChunkState = "packing" // a worker has it
+	ChunkPacked  ChunkState = "packed"  // its pieces exist
+	ChunkPaused  ChunkState = "paused"  // rests until it is resumed
+	ChunkFailed  ChunkState = "failed"  // with a reason; tried again if it has a next attempt
+	ChunkRemoved ChunkState = "removed" // its files are left out
+)
+
+// ChunkStates lists all states, in the order of a life.
+func ChunkStates() []ChunkState {
+	return []ChunkState{ChunkWaiting, ChunkPacking, ChunkPaused, ChunkFailed, ChunkPacked, ChunkRemoved}
+}
+
+// Chunk is the slice of a preparation that becomes one piece. The last one also
+// holds the nodes above all cuts and the directories, which may take further
+// pieces.
+type Chunk struct {
+	ID          int64
+	Project     int64
+	Preparation int64
+	Ordinal     int64 // from 1, in the order of paths
+	Last        bool
+	State       ChunkState
+	Reason      string
+	Attempt     int64      // failures in a row
+	NextAttempt *time.Time // when it is tried again after a failure
+	Worker      string     // who has it, or had it last
+	Files       int64      // to pack, a part counting as one
+	Bytes       int64      // to pack
+	DoneFiles   int64
+	DoneBytes   int64
+	Skipped     int64
+	First       string  // path
+	Final       string  // path
+	Pieces      []int64 // ids, once packed
+	StartedAt   *time.Time
+	FinishedAt  *time.Time
+	UpdatedAt   time.Time
+}
+
+// Status is what a preparation has done and has still to do.
+type Status struct {
+	Preparation Preparation
+	Chunks      map[ChunkState]Count
+	Total       Count // to pack, as far as it is known
+	Done        Count
+	BytesPerSec float64       // over the last minutes
+	Remaining   time.Duration // at that rate; 0 if unknown or nothing remains
+}
+
+// Count is a number of chunks with what they hold.
+type Count struct {
+	Chunks int64
+	Files  int64
+	Bytes  int64
+}
+
+// Bounds of texts, in bytes.
+const (
+	maxName   = 200
+	maxURL    = 4096
+	maxReason = 4096
+)
+
+// checkName refuses names that people could not type or that read as an id.
+func checkName(name string) error {
+	digits := strings.Trim(name, "0123456789") == ""
+	if digits || len(name) > maxName || !utf8.ValidString(name) || name != strings.TrimSpace(name) || strings.ContainsFunc(name, isControl) || strings.Contains(name, "/") {
+		return fault.New(fault.Invalid, "dataset name %.200q: must be 1 to %d bytes of text without \"/\" and not only digits", name, maxName)
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// cleanReason makes an error a text that every engine stores.
+func cleanReason(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), string(utf8.RuneError)))
+	for len(text) > maxReason {
+		_, n := utf8.DecodeLastRuneInString(text[:maxReason])
+		text = text[:maxReason-n]
+	}
+	return text
+}
