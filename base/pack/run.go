@@ -1,0 +1,82 @@
+package pack
+
+import (
+	"context"
+	"iter"
+
+	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+
+	"github.com/firth-project/firth/base/commp"
+	"github.com/firth-project/firth/base/dag"
+	"github.com/firth-project/firth/base/fault"
+)
+
+// ErrFull is what put of Job.Tail returns when the piece has no room for a
+// block.
+var ErrFull = fault.New(fault.Exhausted, "the piece is full")
+
+// Job says what to pack, from where, and whereto.
+type Job struct {
+	// Entries yields the entries from number from on: in byte order of their
+	// paths, a directory's ending in a slash, the parts of one file in the order
+	// of their offsets. It is called again after an interruption and must yield
+	// the same; of a run in another directory that has other entries or settings
+	// nothing is taken over.
+	Entries func(from int64) iter.Seq2[Entry, error]
+	Open    Opener
+	// Dir is the working directory, for this job alone: what an interrupted run
+	// goes on from, and the finished index. Sweep removes it.
+	Dir string
+	// Export is the directory that <piece cid>.car is written to; "" writes none.
+	Export string
+	// Tail, which may be nil, puts further blocks into the piece, after the files
+	// and the piece's own directories. A block that is there already is not put
+	// twice. It may be called again for the same piece after an interruption. An
+	// error ends the run, but after ErrFull it may return nil.
+	Tail func(ctx context.Context, packed Outcomes, put func(blocks.Block) error) error
+	Settings
+	// Progress, which may be nil, is told how many entries are done and how many
+	// of their bytes, since the beginning of the piece.
+	Progress func(entries, bytes int64)
+}
+
+// Settings decide, beside the entries, what the piece is.
+type Settings struct {
+	Profile    dag.Profile // balanced, with raw leaves; the zero Profile is dag.DefaultProfile
+	MaxPadded  int64       // padded size in bytes that the piece must not exceed: a power of two
+	MinPadded  int64       // a smaller piece is padded up to this size; 0 leaves it
+	NoDedup    bool        // keep equal leaves each
+	Workers    int         // 0 is one more than there are processors
+	Readers    int         // small files that a worker reads at once; 0 is 1, right for local files
+	Checkpoint int64       // bytes between points to go on from; 0 is 1 GiB
+}
+
+// Made is a finished piece.
+type Made struct {
+	Piece    commp.Piece
+	Root     cid.Cid // of the CAR: a directory of everything in the piece
+	CARSize  int64
+	Blocks   int64
+	Files    int64  // entries packed, directories aside
+	Bytes    int64  // of these files that are in the piece
+	Skipped  int64  // entries left out
+	Index    string // path of the index, in Job.Dir
+	CAR      string // path of the CAR; "" if none was written
+	Outcomes Outcomes
+}
+
+// Run packs. A run that ended with an error goes on where it was when it is
+// called again with the same job; one that was finished returns the same Made.
+// The errors are fault.Invalid for a job that cannot be packed (entries out of
+// order, or more than MaxPadded holds), fault.Unavailable when a source is,
+// fault.Exhausted when a disk is full, fault.Conflict when another run is at
+// work in Dir.
+func Run(ctx context.Context, j Job) (Made, error) {
+	return Made{}, nil
+}
+
+// Sweep removes a working directory and the half-written CAR that belongs to
+// it, wherever that is. A finished CAR stays. A run at work there is
+// fault.Conflict.
+func Sweep(dir string) error { return nil }
