@@ -15,6 +15,7 @@ type guest struct {
 var guests = []guest{
 	{"github.com/libp2p", []string{"base/p2p", "base/node", "base/mk12", "devnet"}, "the network is known to its own mechanisms only"},
 	{"github.com/libp2p/go-libp2p/core/peer", []string{"base/p2p", "base/node", "base/mk12", "base/chain", "devnet"}, "a peer's address is a value that the chain tells"},
+	{"github.com/libp2p/go-libp2p/core/crypto", []string{"base/p2p", "base/node", "base/mk12", "base/indexdag", "devnet"}, "an IPNS name is a libp2p key"},
 	{"github.com/uptrace/bun", []string{"base/db", "base/job", "base/event", "flow/store"}, "SQL lives in stores"},
 	{"github.com/pressly/goose", []string{"base/db"}, "migrations are run in one place"},
 	{"modernc.org/sqlite", []string{"base/db"}, "engines differ in one place"},
@@ -23,6 +24,9 @@ var guests = []guest{
 	{"riverqueue.com/riverui", []string{"base/job", "front/web"}, "job is a narrow port over River"},
 	{"github.com/danielgtaylor/huma", []string{"front/api"}, "huma serves /v1; foreign doors are plain net/http"},
 	{"github.com/ipfs/boxo/gateway", []string{"front/gateway", "devnet"}, "one gateway of ours, one of the local network"},
+	{"github.com/ipfs/boxo/ipns", []string{"base/indexdag"}, "names of indexes"},
+	{"github.com/ipfs/boxo/path", []string{"base/indexdag"}, "names of indexes"},
+	{"github.com/ipfs/boxo/verifcid", []string{"base/block", "base/dag", "base/node", "base/indexdag", "front/gateway", "devnet"}, "which hashes prove anything"},
 	{"github.com/ipfs/boxo", []string{"base/block", "base/dag", "base/node", "front/gateway", "devnet", "bench"}, "IPLD stops at base"},
 	{"github.com/ipld/go-car", []string{"base/dag", "devnet", "bench"}, "IPLD stops at base"},
 	{"github.com/ipfs/go-unixfsnode", []string{"base/dag", "base/node", "devnet"}, "IPLD stops at base"},

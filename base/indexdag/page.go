@@ -1,0 +1,4 @@
+package indexdag
+
+// page is one node of a tree of entries.
+type page struct{ entries []Entry }
