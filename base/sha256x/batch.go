@@ -13,8 +13,8 @@ const maxBlocks = 256
 
 // batch is one call of Sum.
 type batch struct {
-	state [8 * maxLanes]uint32
-	at    [maxLanes]unsafe.Pointer
+	state states
+	at    addresses
 	lanes [maxLanes]*run // nil: idle
 	busy  int            // of lanes
 	begun []*run         // that are in no lane at the moment

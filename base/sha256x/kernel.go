@@ -12,16 +12,23 @@ import (
 // maxLanes is the most messages a kernel hashes side by side.
 const maxLanes = 16
 
+// states holds the SHA-256 states of all lanes, in an order that is the
+// kernel's.
+type states [8 * maxLanes]uint32
+
+// addresses holds where each lane's next block is.
+type addresses [maxLanes]unsafe.Pointer
+
 // kernel hashes blocks of several messages side by side.
 type kernel struct {
 	name  string
 	lanes int
-	// Word w of the state of lane l is state[w*word+l*lane].
+	// Word w of lane l stands at w*word+l*lane in states.
 	word, lane int
 	// blocks hashes n blocks of 64 bytes in every lane, those of lane l from
 	// at[l]. All lanes are hashed: an idle one points to bytes of another. Nil
 	// stands for crypto/sha256.
-	blocks func(state *[8 * maxLanes]uint32, at *[maxLanes]unsafe.Pointer, n int)
+	blocks func(state *states, at *addresses, n int)
 }
 
 // portable runs on crypto/sha256, one message after the other, and is what

@@ -1,3 +1,5 @@
+//go:build purego || !amd64
+
 package sha256x
 
 // available lists no kernel: this build has crypto/sha256 alone.

@@ -14,8 +14,10 @@ func outputs() (out []output) {
 		commpAVX512(),
 		commpAVX512x2(),
 		commpAVX2(),
+		commpSHANI(),
 		messageAVX512(),
 		messageAVX2(),
+		messageSHANI(),
 	} {
 		out = append(out, f.outputs()...)
 	}
