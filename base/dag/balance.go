@@ -143,7 +143,7 @@ func (b *balance) tops() []Top {
 	return b.sorted(out)
 }
 
-// joinLinks makes the node of these children.
+// joinLinks makes the file node of these children.
 func joinLinks(prof Profile, children []Link, emit func(blocks.Block) error) (Link, error) {
 	n, data := new(merkledag.ProtoNode), unixfs.NewFSNode(unixfs.TFile)
 	var out Link
@@ -159,16 +159,17 @@ func joinLinks(prof Profile, children []Link, emit func(blocks.Block) error) (Li
 		return Link{}, err
 	}
 	n.SetData(encoded)
-	if err := n.SetCidBuilder(prof.prefix()); err != nil {
-		return Link{}, err
+	out.TreeSize, out.Cid, err = emitted(emit).putNode(n, prof)
+	return out, err
+}
+
+// emitted is a sink that hands on blocks.
+func emitted(emit func(blocks.Block) error) sink {
+	return func(c cid.Cid, data []byte) error {
+		b, err := blocks.NewBlockWithCid(data, c)
+		if err != nil {
+			return err
+		}
+		return emit(b)
 	}
-	if out.TreeSize, err = n.Size(); err != nil {
-		return Link{}, err
-	}
-	out.Cid = n.Cid()
-	blk, err := blocks.NewBlockWithCid(n.RawData(), out.Cid)
-	if err != nil {
-		return Link{}, err
-	}
-	return out, emit(blk)
 }

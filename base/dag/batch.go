@@ -28,6 +28,13 @@ type batch struct {
 
 func newBatch(p Putter) *batch { return &batch{p: p} }
 
+// sink takes each block that is made.
+type sink func(c cid.Cid, data []byte) error
+
+func (b *batch) sink(ctx context.Context) sink {
+	return func(c cid.Cid, data []byte) error { return b.put(ctx, c, data) }
+}
+
 func (b *batch) put(ctx context.Context, c cid.Cid, data []byte) error {
 	blk, err := blocks.NewBlockWithCid(data, c)
 	if err != nil {

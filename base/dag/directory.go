@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -31,7 +32,7 @@ const (
 // Conflict; a name no file system could hold is Invalid.
 func AddDirectory(ctx context.Context, p Putter, entries []Entry, prof Profile) (Entry, error) {
 	b := newBatch(p)
-	e, err := b.addDirectory(ctx, slices.Clone(entries), prof)
+	e, err := b.sink(ctx).addDirectory(slices.Clone(entries), prof)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -39,7 +40,7 @@ func AddDirectory(ctx context.Context, p Putter, entries []Entry, prof Profile) 
 }
 
 // addDirectory sorts entries in place.
-func (b *batch) addDirectory(ctx context.Context, entries []Entry, prof Profile) (Entry, error) {
+func (s sink) addDirectory(entries []Entry, prof Profile) (Entry, error) {
 	if err := prof.check(); err != nil {
 		return Entry{}, err
 	}
@@ -55,16 +56,29 @@ func (b *batch) addDirectory(ctx context.Context, entries []Entry, prof Profile)
 			return Entry{}, fault.New(fault.Conflict, "directory entry %q: twice", e.Name)
 		}
 	}
-	var c cid.Cid
-	var size uint64
-	var err error
-	if estimate(entries, prof) > prof.HAMTThreshold {
-		size, c, err = b.putShards(ctx, entries, prof)
-	} else {
-		size, c, err = b.putPlain(ctx, entries, prof)
+	return s.putDirectory(listed(entries), estimate(entries, prof), prof)
+}
+
+// listing hands out the entries of a directory whose names are judged.
+type listing interface {
+	count() int
+	entry(i int) Entry
+}
+
+type listed []Entry
+
+func (l listed) count() int        { return len(l) }
+func (l listed) entry(i int) Entry { return l[i] }
+
+// putDirectory stores a directory in the form that its estimated size decides.
+func (s sink) putDirectory(in listing, estimated int, prof Profile) (Entry, error) {
+	put := s.putPlain
+	if estimated > prof.HAMTThreshold {
+		put = s.putShards
 	}
+	size, c, err := put(in, prof)
 	if err != nil {
-		return Entry{}, fault.Wrap(err, "directory of %d entries", len(entries))
+		return Entry{}, fault.Wrap(err, "directory of %d entries", in.count())
 	}
 	return Entry{Cid: c, TreeSize: size, Dir: true}, nil
 }
@@ -84,18 +98,25 @@ func checkName(name string) error {
 
 // estimate returns the directory's size in bytes as the profile counts it.
 func estimate(entries []Entry, prof Profile) int {
-	if !prof.HAMTBlockEstimate {
-		n := 0
-		for _, e := range entries {
-			n += len(e.Name) + e.Cid.ByteLen()
-		}
-		return n
-	}
-	n := field(len(unixfs.FolderPBData()))
+	n := estimateEmpty(prof)
 	for _, e := range entries {
-		n += field(field(e.Cid.ByteLen()) + field(len(e.Name)) + 1 + varintLen(e.TreeSize))
+		n += estimateEntry(e, prof)
 	}
 	return n
+}
+
+func estimateEmpty(prof Profile) int {
+	if !prof.HAMTBlockEstimate {
+		return 0
+	}
+	return field(len(unixfs.FolderPBData()))
+}
+
+func estimateEntry(e Entry, prof Profile) int {
+	if !prof.HAMTBlockEstimate {
+		return len(e.Name) + e.Cid.ByteLen()
+	}
+	return field(field(e.Cid.ByteLen()) + field(len(e.Name)) + 1 + varintLen(e.TreeSize))
 }
 
 // field is the encoded size of a protobuf field of n bytes with a small number.
@@ -103,76 +124,71 @@ func field(n int) int { return 1 + varintLen(uint64(n)) + n }
 
 func varintLen(v uint64) int { return max(1, (bits.Len64(v)+6)/7) }
 
-func (b *batch) putPlain(ctx context.Context, entries []Entry, prof Profile) (uint64, cid.Cid, error) {
+func (s sink) putPlain(in listing, prof Profile) (uint64, cid.Cid, error) {
 	n := unixfs.EmptyDirNode()
-	for _, e := range entries {
+	for i := range in.count() {
+		e := in.entry(i)
 		if err := n.AddRawLink(e.Name, &ipld.Link{Size: e.TreeSize, Cid: e.Cid}); err != nil {
 			return 0, cid.Undef, err
 		}
 	}
-	return b.putNode(ctx, n, prof)
+	return s.putNode(n, prof)
 }
 
-// placed is an entry with the hash that decides its slot at every level.
+// placed is an entry's number with the hash that decides its slot at every
+// level.
 type placed struct {
 	hash uint64
-	*Entry
+	i    int
 }
 
-func (b *batch) putShards(ctx context.Context, entries []Entry, prof Profile) (uint64, cid.Cid, error) {
-	all := make([]placed, len(entries))
-	for i := range entries {
-		all[i] = placed{murmur3.Sum64([]byte(entries[i].Name)), &entries[i]}
+func (s sink) putShards(in listing, prof Profile) (uint64, cid.Cid, error) {
+	all := make([]placed, in.count())
+	for i := range all {
+		all[i] = placed{murmur3.Sum64([]byte(in.entry(i).Name)), i}
 	}
-	slices.SortFunc(all, func(x, y placed) int {
-		switch {
-		case x.hash < y.hash:
-			return -1
-		case x.hash > y.hash:
-			return 1
-		}
-		return 0
-	})
-	return b.putShard(ctx, all, 0, prof)
+	slices.SortFunc(all, func(x, y placed) int { return cmp.Compare(x.hash, y.hash) })
+	return s.putShard(in, all, 0, prof)
 }
 
 // putShard stores the shard at a level and the shards below it. The entries
 // are sorted by hash and agree in its first level bytes, so a slot is a run of
 // them: alone it is a value, with others it is a shard.
-func (b *batch) putShard(ctx context.Context, in []placed, level int, prof Profile) (uint64, cid.Cid, error) {
+func (s sink) putShard(in listing, at []placed, level int, prof Profile) (uint64, cid.Cid, error) {
 	if level == 8 {
-		return 0, cid.Undef, fault.New(fault.Invalid, "names %q and %q have one hash: a sharded directory cannot hold both", in[0].Name, in[1].Name)
+		return 0, cid.Undef, fault.New(fault.Invalid, "names %q and %q have one hash: a sharded directory cannot hold both", in.entry(at[0].i).Name, in.entry(at[1].i).Name)
 	}
 	var used bitfield.Bitfield = make([]byte, hamtFanout/8)
 	n := new(merkledag.ProtoNode)
-	for len(in) > 0 {
-		slot := slotOf(in[0].hash, level)
+	for len(at) > 0 {
+		slot := slotOf(at[0].hash, level)
 		run := 1
-		for run < len(in) && slotOf(in[run].hash, level) == slot {
+		for run < len(at) && slotOf(at[run].hash, level) == slot {
 			run++
 		}
-		name, link := fmt.Sprintf("%02X", slot), &ipld.Link{Size: in[0].TreeSize, Cid: in[0].Cid}
+		name, link := fmt.Sprintf("%02X", slot), &ipld.Link{}
 		if run == 1 {
-			name += in[0].Name
+			e := in.entry(at[0].i)
+			name += e.Name
+			link.Size, link.Cid = e.TreeSize, e.Cid
 		} else {
-			size, c, err := b.putShard(ctx, in[:run], level+1, prof)
-			if err != nil {
+			var err error
+			if link.Size, link.Cid, err = s.putShard(in, at[:run], level+1, prof); err != nil {
 				return 0, cid.Undef, err
 			}
-			link = &ipld.Link{Size: size, Cid: c}
 		}
 		if err := n.AddRawLink(name, link); err != nil {
 			return 0, cid.Undef, err
 		}
 		used.SetBit(slot)
-		in = in[run:]
+		at = at[run:]
 	}
 	data, err := unixfs.HAMTShardData(used.Bytes(), hamtFanout, murmur64)
 	if err != nil {
 		return 0, cid.Undef, err
 	}
 	n.SetData(data)
-	return b.putNode(ctx, n, prof)
+	return s.putNode(n, prof)
 }
 
 // slotOf is the level-th byte of the hash, counted from its most significant.

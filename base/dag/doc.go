@@ -10,6 +10,11 @@
 // fetch ahead, to follow symbolic links, to keep file modes and times, and to
 // hand out foreign IPLD types: only CIDs and blocks travel.
 //
+// Whoever has hashed leaves already (the packer) builds from links: FileBuilder
+// a file or a run of its leaves, JoinFile the rest of a file that was cut,
+// DirectoryWriter the directories of a sorted list. The CIDs are those of
+// AddFile and Tree, whatever the cut.
+//
 // # What a CAR may look like
 //
 // The CARv1 specification leaves room and readers differ. This reader decides:

@@ -106,7 +106,7 @@ func (b *batch) addSymlink(ctx context.Context, target string, prof Profile) (En
 	if err != nil {
 		return Entry{}, fault.Wrap(err, "symbolic link to %q", target)
 	}
-	size, c, err := b.putNode(ctx, merkledag.NodeWithData(data), prof)
+	size, c, err := b.sink(ctx).putNode(merkledag.NodeWithData(data), prof)
 	if err != nil {
 		return Entry{}, fault.Wrap(err, "symbolic link to %q", target)
 	}
@@ -114,7 +114,7 @@ func (b *batch) addSymlink(ctx context.Context, target string, prof Profile) (En
 }
 
 // putNode gives a node its CID and stores it. The size is cumulative.
-func (b *batch) putNode(ctx context.Context, n *merkledag.ProtoNode, prof Profile) (uint64, cid.Cid, error) {
+func (s sink) putNode(n *merkledag.ProtoNode, prof Profile) (uint64, cid.Cid, error) {
 	if err := n.SetCidBuilder(prof.prefix()); err != nil {
 		return 0, cid.Undef, err
 	}
@@ -122,5 +122,5 @@ func (b *batch) putNode(ctx context.Context, n *merkledag.ProtoNode, prof Profil
 	if err != nil {
 		return 0, cid.Undef, err
 	}
-	return size, n.Cid(), b.put(ctx, n.Cid(), n.RawData())
+	return size, n.Cid(), s(n.Cid(), n.RawData())
 }

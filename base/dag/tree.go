@@ -150,7 +150,7 @@ func (t *Tree) finish(ctx context.Context, in branch) (Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	return t.b.addDirectory(ctx, entries, t.prof)
+	return t.b.sink(ctx).addDirectory(entries, t.prof)
 }
 
 // splitPath cuts a path into names and judges each of them.
