@@ -15,9 +15,11 @@ func outputs() (out []output) {
 		commpAVX512x2(),
 		commpAVX2(),
 		commpSHANI(),
+		commpARM64(),
 		messageAVX512(),
 		messageAVX2(),
 		messageSHANI(),
+		messageARM64(),
 	} {
 		out = append(out, f.outputs()...)
 	}
