@@ -34,7 +34,12 @@ const (
 	Symlink
 )
 
-func (k Kind) String() string { return [...]string{"file", "dir", "link"}[k] }
+func (k Kind) String() string {
+	if k > Symlink {
+		return "unknown"
+	}
+	return [...]string{"file", "dir", "link"}[k]
+}
 
 // Entry is one file, directory or symbolic link of a dataset.
 type Entry struct {
