@@ -3,9 +3,12 @@ package pack
 import (
 	"context"
 	"io"
+	"sync"
 
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
+
+	"github.com/firth-project/firth/base/fault"
 )
 
 // File is an open file that blocks are read from. ReadAt may be called from
@@ -25,4 +28,183 @@ type Bytes interface {
 	// Open opens a source if it is still the version that Source.ID names; if it
 	// is not, the error is fault.Conflict, if it is gone fault.NotFound.
 	Open(ctx context.Context, s Source) (File, error)
+}
+
+// Reader reads a CAR that need not exist, at any offset. What it reads from a
+// source is hashed before it is handed out: bytes that are not those that were
+// packed are an error that names the file, never wrong bytes.
+//
+// It holds 4 MiB at most while it jumps; reading on, it takes up to 16 MiB at a
+// time, hashed side by side. Its methods may be called from any number of
+// goroutines and wait for each other.
+type Reader struct {
+	ctx     context.Context
+	index   *Index
+	bytes   Bytes
+	windows *Windows
+	close   func() error
+	spoiled func(r Record, err error) // if it is set, see Verify
+
+	mu      sync.Mutex
+	pos     int64
+	held    window
+	reach   int  // bytes the next window may have, if it is where the last one ends
+	granted bool // by windows
+	files   openFiles
+	batch   batch
+	block   []byte // memory of a window of one block
+	wide    []byte // memory of larger ones
+}
+
+// window is a stretch of the CAR in memory: whole sections, or the header.
+type window struct {
+	offset int64
+	bytes  []byte
+	next   int64 // number of the record behind it
+}
+
+func (w window) end() int64 { return w.offset + int64(len(w.bytes)) }
+
+// Windows bounds the memory of many readers: so many of them may read 16 MiB at
+// a time, the others 4 MiB.
+type Windows struct{ places chan struct{} }
+
+// NewWindows returns n windows.
+func NewWindows(n int) *Windows { return &Windows{places: make(chan struct{}, n)} }
+
+func (w *Windows) take() bool {
+	if w == nil {
+		return true
+	}
+	select {
+	case w.places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *Windows) give() {
+	if w != nil {
+		<-w.places
+	}
+}
+
+// NewReader returns a reader of the CAR that x describes. It ends with ctx;
+// Close calls closeIndex, which may be nil. Without windows there is no bound on
+// how many readers take 16 MiB.
+func NewReader(ctx context.Context, x *Index, b Bytes, windows *Windows, closeIndex func() error) *Reader {
+	return &Reader{ctx: ctx, index: x, bytes: b, windows: windows, close: closeIndex, held: window{bytes: x.header}}
+}
+
+// Size is the length of the CAR in bytes.
+func (r *Reader) Size() int64 { return r.index.carSize }
+
+// Index is what the reader reads by.
+func (r *Reader) Index() *Index { return r.index }
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, err := r.readAt(p, r.pos)
+	r.pos += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// ReadAt implements io.ReaderAt. It leaves the place of Read and Seek alone.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fault.New(fault.Invalid, "read at %d: before the beginning", off)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.readAt(p, off)
+}
+
+func (r *Reader) readAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) {
+		if off >= r.index.carSize {
+			return n, io.EOF
+		}
+		if err := r.hold(off, int64(len(p)-n)); err != nil {
+			return n, err
+		}
+		copied := copy(p[n:], r.held.bytes[off-r.held.offset:])
+		n += copied
+		off += int64(copied)
+	}
+	return n, nil
+}
+
+// WriteTo streams the rest of the CAR without a copy; io.Copy finds it.
+func (r *Reader) WriteTo(w io.Writer) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.copyTo(w, r.index.carSize-r.pos)
+}
+
+// CopyN streams the next n bytes, or those up to the end, without a copy, and
+// reads none behind them but of the same block.
+func (r *Reader) CopyN(w io.Writer, n int64) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.copyTo(w, min(n, r.index.carSize-r.pos))
+}
+
+// writeSize is how much is written at once, so that whoever times writes can
+// tell slow from standing.
+const writeSize = 256 << 10
+
+func (r *Reader) copyTo(w io.Writer, left int64) (total int64, err error) {
+	for left > 0 {
+		if err := r.hold(r.pos, left); err != nil {
+			return total, err
+		}
+		b := r.held.bytes[r.pos-r.held.offset:]
+		n, err := w.Write(b[:min(int64(len(b)), left, writeSize)])
+		total, left = total+int64(n), left-int64(n)
+		r.pos += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// Seek implements io.Seeker.
+func (r *Reader) Seek(offset int64, whence int) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.pos
+	case io.SeekEnd:
+		offset += r.index.carSize
+	}
+	if offset < 0 {
+		return 0, fault.New(fault.Invalid, "seek to %d: before the beginning", offset)
+	}
+	r.pos = offset
+	return offset, nil
+}
+
+// Close gives everything back.
+func (r *Reader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.files.close()
+	if r.granted {
+		r.windows.give()
+		r.granted = false
+	}
+	r.held, r.block, r.wide = window{}, nil, nil
+	if r.close == nil {
+		return nil
+	}
+	return r.close()
 }
