@@ -59,7 +59,7 @@ func TestSourcesAreTold(t *testing.T) {
 		{}, {Origin: "source/12", Path: "a/b", ID: "3:4", Size: math.MaxInt64},
 		{Path: "\xff\x00\n" + strings.Repeat("x", maxPath-3), Origin: strings.Repeat("o", maxOrigin), ID: strings.Repeat("i", maxID)},
 	}
-	l := lay(t, s)
+	l := layCAR(t, s)
 	for i, one := range sources {
 		if from := ok(s.AddSource(one))(t); from != FromSource+uint32(i) {
 			t.Errorf("source %d is %d", i, from)
@@ -142,7 +142,7 @@ func TestLookupsAreLogarithmic(t *testing.T) {
 	const n = 100_000
 	s := ok(OpenSpool(t.TempDir(), Mark{}))(t)
 	defer s.Close()
-	l := lay(t, s)
+	l := layCAR(t, s)
 	size := int64(len(l.head))
 	for i := range n {
 		r := Record{Offset: size, Size: 4096, From: FromSource, Digest: sha256.Sum256(binary.AppendUvarint(nil, uint64(i)))}
@@ -189,7 +189,7 @@ func TestLookupsAreLogarithmic(t *testing.T) {
 func TestSpoolIsCutBack(t *testing.T) {
 	dir := t.TempDir()
 	s := ok(OpenSpool(dir, Mark{}))(t)
-	l := lay(t, s)
+	l := layCAR(t, s)
 	l.file("a", noise(1, 5000), 100)
 	l.node(noise(2, 100))
 	var stored Mark
@@ -236,7 +236,7 @@ func TestSpoolIsCutBack(t *testing.T) {
 }
 
 func TestWriteIndexRefusesAnotherTree(t *testing.T) {
-	l := some(t, NewSpool())
+	l := someCAR(t, NewSpool())
 	size := int64(len(l.car))
 	for _, tree := range []*commp.Tree{commp.NewTree(size), commp.NewTree(0)} {
 		if err := l.spool.WriteIndex(t.Context(), io.Discard, l.head, size, tree); !fault.Is(err, fault.Internal) {
@@ -252,9 +252,9 @@ func TestWriteIndexRefusesAnotherTree(t *testing.T) {
 	}
 }
 
-// tiny is a CAR of every kind of record whose index is a few pages.
-func tiny(tb testing.TB) *laid {
-	l := lay(tb, NewSpool())
+// tinyCAR is a CAR of every kind of record whose index is a few pages.
+func tinyCAR(tb testing.TB) *laidCAR {
+	l := layCAR(tb, NewSpool())
 	l.file("f", noise(1, 500), 100)
 	for form := range forms {
 		l.stored(Form(form), noise(uint64(form), 20))
@@ -266,7 +266,7 @@ func tiny(tb testing.TB) *laid {
 // Every byte of an index matters, or does not: what is read by a damaged one is
 // right, or an error.
 func TestDamagedIndex(t *testing.T) {
-	l := tiny(t)
+	l := tinyCAR(t)
 	good := l.encoded(sortLimit)
 	read := func(b []byte) ([]byte, error) {
 		x, err := OpenIndex(bytes.NewReader(b), int64(len(b)))
@@ -309,7 +309,7 @@ func TestDamagedIndex(t *testing.T) {
 // FuzzIndex reads a CAR by whatever a page may hold under its right checksum: it
 // ends, with the bytes or an error, and takes no more memory than a window.
 func FuzzIndex(f *testing.F) {
-	l := tiny(f)
+	l := tinyCAR(f)
 	p := ok(openPages(bytes.NewReader(l.encoded(sortLimit)), int64(len(l.encoded(sortLimit)))))(f)
 	plain := make([]byte, p.size)
 	must(f, p.read(plain, 0))

@@ -51,7 +51,7 @@ type Reader struct {
 	reach   int  // bytes the next window may have, if it is where the last one ends
 	granted bool // by windows
 	files   openFiles
-	batch   batch
+	filling filling
 	block   []byte // memory of a window of one block
 	wide    []byte // memory of larger ones
 }

@@ -86,8 +86,8 @@ func (s *shelf) Open(_ context.Context, src Source) (File, error) {
 	return one, nil
 }
 
-// laid is a CAR, written out and as an index.
-type laid struct {
+// laidCAR is a CAR, written out and as an index.
+type laidCAR struct {
 	tb    testing.TB
 	held  *shelf
 	spool *Spool
@@ -95,17 +95,17 @@ type laid struct {
 	head  []byte
 }
 
-func lay(tb testing.TB, s *Spool) *laid {
+func layCAR(tb testing.TB, s *Spool) *laidCAR {
 	head := dag.CARHeader([]cid.Cid{cid.NewCidV1(cid.DagProtobuf, blocks.NewBlock(nil).Cid().Hash())})
-	return &laid{tb: tb, held: &shelf{blocks: map[string]blocks.Block{}, dir: tb.TempDir()}, spool: s, car: bytes.Clone(head), head: head}
+	return &laidCAR{tb: tb, held: &shelf{blocks: map[string]blocks.Block{}, dir: tb.TempDir()}, spool: s, car: bytes.Clone(head), head: head}
 }
 
-func (l *laid) section(c cid.Cid, data []byte) {
+func (l *laidCAR) section(c cid.Cid, data []byte) {
 	l.car = append(append(l.car, dag.CARSectionHeader(c, len(data))...), data...)
 }
 
 // stored adds a block of the block store, in any form.
-func (l *laid) stored(form Form, data []byte) cid.Cid {
+func (l *laidCAR) stored(form Form, data []byte) cid.Cid {
 	digest := sha256.Sum256(data)
 	c := ok(Record{Form: form, Digest: digest}.Cid())(l.tb)
 	l.held.blocks[string(c.Hash())] = ok(blocks.NewBlockWithCid(data, c))(l.tb)
@@ -115,7 +115,7 @@ func (l *laid) stored(form Form, data []byte) cid.Cid {
 }
 
 // node adds a block that is in the index.
-func (l *laid) node(data []byte) cid.Cid {
+func (l *laidCAR) node(data []byte) cid.Cid {
 	b := blocks.NewBlock(data)
 	ok(l.spool.AddNode(b, int64(len(l.car))))(l.tb)
 	l.section(b.Cid(), data)
@@ -123,7 +123,7 @@ func (l *laid) node(data []byte) cid.Cid {
 }
 
 // file adds a file in leaves of some size.
-func (l *laid) file(path string, data []byte, leaf int) {
+func (l *laidCAR) file(path string, data []byte, leaf int) {
 	full := filepath.Join(l.held.dir, path)
 	must(l.tb, os.WriteFile(full, data, 0o600))
 	info := ok(os.Stat(full))(l.tb)
@@ -136,7 +136,7 @@ func (l *laid) file(path string, data []byte, leaf int) {
 	}
 }
 
-func (l *laid) encoded(limit int64) []byte {
+func (l *laidCAR) encoded(limit int64) []byte {
 	tree := commp.NewTree(int64(len(l.car)))
 	must(l.tb, tree.SetAt(0, l.car))
 	var b bytes.Buffer
@@ -144,14 +144,14 @@ func (l *laid) encoded(limit int64) []byte {
 	return b.Bytes()
 }
 
-func (l *laid) index() *Index {
+func (l *laidCAR) index() *Index {
 	b := l.encoded(sortLimit)
 	return ok(OpenIndex(bytes.NewReader(b), int64(len(b))))(l.tb)
 }
 
-// some is a CAR with blocks from everywhere.
-func some(tb testing.TB, s *Spool) *laid {
-	l := lay(tb, s)
+// someCAR is a CAR with blocks from everywhere.
+func someCAR(tb testing.TB, s *Spool) *laidCAR {
+	l := layCAR(tb, s)
 	l.file("large", noise(1, 3<<20), 1<<20)
 	for i := range 40 {
 		l.file(fmt.Sprint("small", i), noise(uint64(i+100), i*37), 1<<20)
@@ -188,7 +188,7 @@ func TestReaderGivesTheCARBack(t *testing.T) {
 	spools := map[string]*Spool{"memory": NewSpool(), "files": ok(OpenSpool(t.TempDir(), Mark{}))(t)}
 	for name, s := range spools {
 		t.Run(name, func(t *testing.T) {
-			l := some(t, s)
+			l := someCAR(t, s)
 			x := l.index()
 			r := NewReader(t.Context(), x, l.held, nil, nil)
 			if got := ok(io.ReadAll(r))(t); !bytes.Equal(got, l.car) || r.Size() != int64(len(l.car)) {
@@ -227,7 +227,7 @@ func TestReaderGivesTheCARBack(t *testing.T) {
 }
 
 func TestOneReaderForMany(t *testing.T) {
-	l := some(t, NewSpool())
+	l := someCAR(t, NewSpool())
 	r := NewReader(t.Context(), l.index(), l.held, NewWindows(1), nil)
 	defer r.Close()
 	var all sync.WaitGroup
@@ -247,7 +247,7 @@ func TestOneReaderForMany(t *testing.T) {
 
 // Readers that find no window read in smaller steps, and get the same.
 func TestWindowsAreShared(t *testing.T) {
-	l := lay(t, NewSpool())
+	l := layCAR(t, NewSpool())
 	l.file("large", noise(1, 24<<20), 1<<20)
 	x, windows := l.index(), NewWindows(1)
 	for range 2 {
@@ -275,7 +275,7 @@ func TestWindowsAreShared(t *testing.T) {
 }
 
 func TestManySmallFilesAreOpenedOnce(t *testing.T) {
-	l := lay(t, NewSpool())
+	l := layCAR(t, NewSpool())
 	for i := range 1500 {
 		l.file(fmt.Sprint(i), noise(uint64(i), 50), 1<<20)
 	}
@@ -312,7 +312,7 @@ func TestChangedSources(t *testing.T) {
 		"dark":   {func(t *testing.T, path string) { must(t, os.Remove(path)); must(t, os.Symlink(path, path)) }, fault.Unavailable, "large"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			l := lay(t, NewSpool())
+			l := layCAR(t, NewSpool())
 			l.file("first", noise(7, 100), 1<<20)
 			l.file("large", noise(1, 3<<20), 1<<20)
 			harm.do(t, filepath.Join(l.held.dir, "large"))
@@ -340,7 +340,7 @@ func TestChangedSources(t *testing.T) {
 // A file that shrinks while it is open is found out too.
 func TestSourceChangesMidStream(t *testing.T) {
 	for _, size := range []int64{10, 2<<20 + 5} {
-		l := lay(t, NewSpool())
+		l := layCAR(t, NewSpool())
 		l.file("large", noise(1, 3<<20), 1<<20)
 		r := NewReader(t.Context(), l.index(), l.held, nil, nil)
 		ok(io.CopyN(io.Discard, r, 1000))(t)
@@ -353,7 +353,7 @@ func TestSourceChangesMidStream(t *testing.T) {
 }
 
 func TestReaderEndsWithItsContext(t *testing.T) {
-	l := some(t, NewSpool())
+	l := someCAR(t, NewSpool())
 	ctx, cancel := context.WithCancel(t.Context())
 	r := NewReader(ctx, l.index(), l.held, nil, nil)
 	defer r.Close()
@@ -364,7 +364,7 @@ func TestReaderEndsWithItsContext(t *testing.T) {
 }
 
 func TestVerifyNamesTheDamage(t *testing.T) {
-	l := lay(t, NewSpool())
+	l := layCAR(t, NewSpool())
 	l.file("a", noise(1, 12<<20), 1<<20)
 	l.file("zero", make([]byte, 1<<20), 1<<20)
 	l.file("b", noise(3, 3<<20), 1<<20)

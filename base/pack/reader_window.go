@@ -17,8 +17,8 @@ const (
 	blockWindow   = dag.MaxBlockSize + 512 // without a place among Windows; the largest block fits
 )
 
-// batch is the scratch of filling a window.
-type batch struct {
+// filling is the scratch of filling a window.
+type filling struct {
 	records []Record
 	starts  []int    // where each section begins in the window
 	msgs    [][]byte // blocks to hash
@@ -78,7 +78,7 @@ func (r *Reader) fill(i int64, room int) error {
 	if err != nil {
 		return err
 	}
-	b := &r.batch
+	b := &r.filling
 	buf := r.memory(size)[:0]
 	b.starts, b.msgs, b.of = b.starts[:0], b.msgs[:0], b.of[:0]
 	var failed error
@@ -117,7 +117,7 @@ func (r *Reader) fill(i int64, room int) error {
 // sections.
 func (r *Reader) plan(i int64, room int) (size int, err error) {
 	const many = 64 // records read at once
-	b := &r.batch
+	b := &r.filling
 	b.records = b.records[:0]
 	for len(b.records) < windowRecords && i+int64(len(b.records)) < r.index.records {
 		had := len(b.records)
@@ -163,7 +163,7 @@ func (r *Reader) memory(size int) []byte {
 }
 
 // verify returns the number of the first record whose bytes are not its own.
-func (b *batch) verify() int {
+func (b *filling) verify() int {
 	if cap(b.sums) < len(b.msgs) {
 		b.sums = make([][32]byte, len(b.msgs))
 	}
