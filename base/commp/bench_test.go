@@ -11,8 +11,8 @@ import (
 
 const benchSize = 16 << 20
 
-// cpu is the time all threads of the process have spent, in seconds.
-func cpu(b *testing.B) float64 {
+// cpuTime is the time all threads of the process have spent, in seconds.
+func cpuTime(b *testing.B) float64 {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 		b.Fatal(err)
@@ -28,17 +28,17 @@ func BenchmarkAgainstHashhash(b *testing.B) {
 	var ratios []float64
 	var ours, theirs float64
 	for range max(b.N, 5) {
-		start := cpu(b)
+		start := cpuTime(b)
 		var c hashhash.Calc
 		_, _ = c.Write(data)
 		if _, _, err := c.Digest(); err != nil {
 			b.Fatal(err)
 		}
-		middle := cpu(b)
+		middle := cpuTime(b)
 		w.Reset()
 		_, _ = w.Write(data)
 		_, _ = w.Sum()
-		end := cpu(b)
+		end := cpuTime(b)
 		ratios = append(ratios, (middle-start)/(end-middle))
 		theirs, ours = theirs+middle-start, ours+end-middle
 	}
@@ -49,18 +49,43 @@ func BenchmarkAgainstHashhash(b *testing.B) {
 	b.ReportMetric(mib/theirs, "theirs-MiB/cpu-s")
 }
 
-func BenchmarkWriter(b *testing.B) {
-	for _, size := range []int{1 << 10, 1 << 20, benchSize} {
-		data := counter("bench", uint64(size))
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			b.SetBytes(int64(size))
+// benchKernels runs a benchmark with every kernel; nodes is how many a round
+// hashes, and what a node costs is reported beside the bytes.
+func benchKernels(b *testing.B, raw, nodes int, run func(k kernel)) {
+	for i, k := range append(available(), portable) {
+		b.Run(fmt.Sprintf("%d-%s", i, k.name), func(b *testing.B) {
+			b.SetBytes(int64(raw))
 			b.ReportAllocs()
-			w := New()
 			for b.Loop() {
-				w.Reset()
-				_, _ = w.Write(data)
-				_, _ = w.Sum()
+				run(k)
 			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(nodes), "ns/node")
+		})
+	}
+}
+
+func BenchmarkQuads(b *testing.B) {
+	raw, dst := counter("bench", SlotRaw), make([]byte, slotQuads*2*nodeSize)
+	benchKernels(b, SlotRaw, 2*slotQuads, func(k kernel) { k.quads(dst, raw) })
+}
+
+func BenchmarkNodes(b *testing.B) {
+	src := counter("bench", 2*slotQuads*nodeSize)
+	dst := make([]byte, len(src)/2)
+	benchKernels(b, len(src), slotQuads, func(k kernel) { k.nodes(dst, src) })
+}
+
+func BenchmarkWriter(b *testing.B) {
+	data := counter("bench", benchSize)
+	for _, write := range []int{32 << 10, benchSize} {
+		b.Run(fmt.Sprint(write), func(b *testing.B) {
+			benchKernels(b, benchSize, benchSize/quadRaw*4, func(k kernel) {
+				w := newWriter(k)
+				for p := range slices.Chunk(data, write) {
+					_, _ = w.Write(p)
+				}
+				_, _ = w.Sum()
+			})
 		})
 	}
 }

@@ -45,34 +45,6 @@ func pieceOfBytes(t testing.TB, data []byte) Piece {
 	return p
 }
 
-// Sizes where something begins or ends: every small one, and around each power
-// of two of quads.
-func TestAgainstHashhash(t *testing.T) {
-	data := counter("hashhash", 3<<20)
-	check := func(n int) {
-		t.Helper()
-		p := pieceOfBytes(t, data[:n])
-		if root, padded := reference(t, data[:n]); p.Root() != root || p.PaddedSize != padded {
-			t.Errorf("%d bytes: root %s of %d, want %s of %d", n, p.Root(), p.PaddedSize, root, padded)
-		}
-	}
-	for n := range 1400 {
-		check(n)
-	}
-	for quads := 16; quads <= 4*slotQuads; quads *= 2 {
-		for d := -3; d <= 3; d++ {
-			check(quads*quadRaw + d)
-		}
-	}
-	r := random(1)
-	for range 100 {
-		check(1400 + r.IntN(200_000))
-	}
-	for range 4 {
-		check(r.IntN(len(data)))
-	}
-}
-
 // A Writer must not care how the stream is cut, and Sum must not disturb it.
 func TestWritesMayBeCutAnywhere(t *testing.T) {
 	data := counter("cuts", 900_000)

@@ -6,7 +6,7 @@
 // order from any number of goroutines, says what is missing, survives a restart
 // and proves that a range of bytes is in the piece. Both give the same Piece.
 //
-// It promises bounded memory: below 200 KiB a Writer whatever the length, and
+// It promises bounded memory: about 200 KiB a Writer whatever the length, and
 // 32 bytes per 127 KiB of data a Tree. Runs of zeros cost next to nothing. It is
 // pure: the standard library and the CID packages, nothing of Firth, so its
 // errors are the plain ErrInput, ErrMissing and ErrMismatch. It refuses I/O,

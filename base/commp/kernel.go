@@ -9,15 +9,21 @@ import (
 // at once, so that a vector implementation can keep all its lanes busy. Every
 // hash is SHA-256 with the two top bits of its last byte cleared.
 type kernel struct {
+	name string
 	// quads expands each 127 bytes of raw by Fr32 and hashes the four nodes of
 	// it to two: len(raw) is a multiple of 127, dst takes 64 bytes for each.
 	quads func(dst, raw []byte)
 	// nodes hashes each 64 bytes of src to 32 of dst. dst may be src itself.
 	nodes func(dst, src []byte)
+	// slot hashes SlotRaw bytes to its tops, nodes of one height, and returns
+	// them in scratch, which takes 64 KiB: for kernels that know a better way
+	// there than quads and nodes. It is nil where tops is 0.
+	slot func(scratch, raw []byte) []byte
+	tops int // a power of two, at most mostTops
 }
 
 // portable runs on crypto/sha256 and is what other kernels are held to.
-var portable = kernel{quads: quadsPortable, nodes: nodesPortable}
+var portable = kernel{name: "portable", quads: quadsPortable, nodes: nodesPortable}
 
 func quadsPortable(dst, raw []byte) {
 	var quad [quadPadded]byte

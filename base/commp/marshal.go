@@ -50,7 +50,7 @@ func (t *Tree) UnmarshalBinary(data []byte) error {
 	defer t.mu.Unlock()
 	t.raw, t.root, t.set = fresh.raw, fresh.root, fresh.set
 	if t.kernel.nodes == nil { // the zero Tree, as decoders make it
-		t.kernel = portable
+		t.kernel = chosen()
 	}
 	return nil
 }

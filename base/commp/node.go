@@ -1,9 +1,6 @@
 package commp
 
-import (
-	"bytes"
-	"encoding/hex"
-)
+import "encoding/hex"
 
 // Node is one node of a piece tree; the topmost is the commitment. As text it
 // is 64 hexadecimal digits.
@@ -29,82 +26,6 @@ func (n *Node) UnmarshalText(text []byte) error {
 	}
 	*n = got
 	return nil
-}
-
-// engine hashes one slot at a time in its own scratch space of 64 KiB. It is
-// for one goroutine.
-type engine struct {
-	kernel  kernel
-	zero    *[maxHeight + 1]Node // zero[h] is the root of a tree of height h over zeros
-	scratch []byte
-	pair    [2 * nodeSize]byte
-}
-
-func newEngine(k kernel) *engine {
-	e := &engine{kernel: k, zero: new([maxHeight + 1]Node), scratch: make([]byte, slotQuads*2*nodeSize)}
-	for h := 1; h <= maxHeight; h++ {
-		e.zero[h] = e.join(e.zero[h-1], e.zero[h-1])
-	}
-	return e
-}
-
-func (e *engine) join(left, right Node) Node {
-	copy(e.pair[:], left[:])
-	copy(e.pair[nodeSize:], right[:])
-	e.kernel.nodes(e.pair[:], e.pair[:])
-	return Node(e.pair[:nodeSize])
-}
-
-// quads fills scratch with the nodes of height 1 over raw, which is extended
-// with zeros to whole quads, and returns them.
-func (e *engine) quads(raw []byte) []byte {
-	whole := len(raw) / quadRaw
-	e.kernel.quads(e.scratch, raw[:whole*quadRaw])
-	if rest := raw[whole*quadRaw:]; len(rest) > 0 {
-		var last [quadRaw]byte
-		copy(last[:], rest)
-		e.kernel.quads(e.scratch[whole*2*nodeSize:], last[:])
-		whole++
-	}
-	return e.scratch[:whole*2*nodeSize]
-}
-
-// halve replaces the nodes of a height by those of the next, completing an odd
-// last pair with the tree of zeros.
-func (e *engine) halve(nodes []byte, height int) []byte {
-	if len(nodes)/nodeSize%2 == 1 {
-		nodes = append(nodes, e.zero[height][:]...) // within scratch: its size is a power of two
-	}
-	e.kernel.nodes(nodes, nodes)
-	return nodes[:len(nodes)/2]
-}
-
-// root returns the node of a height at most slotHeight over raw, extended with
-// zeros.
-func (e *engine) root(raw []byte, height int) Node {
-	if allZero(raw) {
-		return e.zero[height]
-	}
-	nodes := e.quads(raw)
-	for h := 1; h < height; h++ {
-		nodes = e.halve(nodes, h)
-	}
-	return Node(nodes[:nodeSize])
-}
-
-// allZero leaves at the first block that is not, so real data pays one compare.
-func allZero(raw []byte) bool {
-	var zeros [4096]byte
-	if len(raw) > 0 && raw[0] != 0 {
-		return false
-	}
-	for len(raw) > len(zeros) {
-		if !bytes.Equal(raw[:len(zeros)], zeros[:]) {
-			return false
-		}
-		raw = raw[len(zeros):]
-	}
-	return bytes.Equal(raw, zeros[:len(raw)])
 }
 
 // peaks is the right edge of a tree that grows slot by slot: of each height at

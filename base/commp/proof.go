@@ -122,7 +122,7 @@ func (p Proof) Padded(padded uint64) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	zero := newEngine(portable).zero
+	zero := zeroTrees()
 	p.Siblings = append([]Node(nil), p.Siblings...)
 	for ; p.Height < height; p.Height++ {
 		p.Siblings = append(p.Siblings, zero[p.Height])

@@ -18,7 +18,7 @@ type Range struct {
 // Tree computes the commitment of data whose length is known while its bytes
 // come in any order: slot i is the root over raw bytes [i*SlotRaw,
 // (i+1)*SlotRaw), the last slot extended with zeros. Everything but the slots'
-// roots is forgotten: 32 bytes for each 127 KiB, and 64 KiB for each goroutine
+// roots is forgotten: 32 bytes for each 127 KiB, and 72 KiB for each goroutine
 // that is setting slots at the moment.
 //
 // All methods may be called from any number of goroutines at the same time.
@@ -35,7 +35,7 @@ type Tree struct {
 
 // NewTree returns a Tree for rawSize bytes with every slot missing. It panics
 // when rawSize is negative or above MaxTreeRaw.
-func NewTree(rawSize int64) *Tree { return newTree(rawSize, portable) }
+func NewTree(rawSize int64) *Tree { return newTree(rawSize, chosen()) }
 
 func newTree(rawSize int64, k kernel) *Tree {
 	if rawSize < 0 || rawSize > MaxTreeRaw {
@@ -93,26 +93,33 @@ func (t *Tree) SetAt(off int64, raw []byte) error {
 	}
 	e := t.engine()
 	defer t.engines.Put(e)
-	height := min(slotHeight, heightOf(uint64(size)))
-	for i := int(off / SlotRaw); len(raw) > 0; i++ {
-		n := min(len(raw), SlotRaw)
-		if err := t.put(i, size, e.root(raw[:n], height)); err != nil {
+	slot := int(off / SlotRaw)
+	for len(raw) >= SlotRaw {
+		n := min(len(raw)/SlotRaw, batchSlots)
+		if err := t.put(slot, size, e.slots(raw[:n*SlotRaw])); err != nil {
 			return err
 		}
-		raw = raw[n:]
+		slot, raw = slot+n, raw[n*SlotRaw:]
 	}
-	return nil
+	if len(raw) == 0 {
+		return nil
+	}
+	root := e.root(raw, min(slotHeight, heightOf(uint64(size))))
+	return t.put(slot, size, root[:])
 }
 
-// put stores a root made for data of a size, unless Resize came between.
-func (t *Tree) put(slot int, size int64, root Node) error {
+// put stores the roots of slots from one on, made for data of a size, unless
+// Resize came between.
+func (t *Tree) put(slot int, size int64, roots []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.raw != size {
 		return inputError("data of %d bytes was resized to %d while slot %d was hashed", size, t.raw, slot)
 	}
-	t.root[slot] = root
-	t.set[slot/64] |= 1 << (slot % 64)
+	for ; len(roots) > 0; slot, roots = slot+1, roots[nodeSize:] {
+		t.root[slot] = Node(roots)
+		t.set[slot/64] |= 1 << (slot % 64)
+	}
 	return nil
 }
 

@@ -82,7 +82,7 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range vectors {
 		t.Run(v.Name, func(t *testing.T) {
-			if v.Size > 64<<20 && os.Getenv("FIRTH_TEST_LONG") == "" {
+			if v.Size > 64<<20 && !long() {
 				t.Skip("more than 64 MiB: set FIRTH_TEST_LONG=1")
 			}
 			t.Parallel()
@@ -191,3 +191,6 @@ func TestFRC0069(t *testing.T) {
 		v.compare(t, v.Name, got)
 	}
 }
+
+// long reports whether the tests may take minutes.
+func long() bool { return os.Getenv("FIRTH_TEST_LONG") != "" }

@@ -17,7 +17,7 @@ func (p Proof) Verify(piece Piece, content io.Reader) error {
 	if err := p.check(piece); err != nil {
 		return err
 	}
-	e := newEngine(portable)
+	e := newEngine(chosen())
 	left := p.Siblings
 	take := func(int, int64) (Node, error) {
 		if len(left) == 0 {

@@ -3,7 +3,7 @@ package commp
 // Writer computes the commitment of a byte stream as it is written. It is for
 // one goroutine, starts none and needs no Close. The zero Writer is not usable.
 //
-// Memory is one slot of data and one of nodes, below 200 KiB, whatever the
+// Memory is one slot of data and one of nodes, about 200 KiB, whatever the
 // length of the stream.
 type Writer struct {
 	engine *engine
@@ -12,7 +12,7 @@ type Writer struct {
 }
 
 // New returns an empty Writer.
-func New() *Writer { return newWriter(portable) }
+func New() *Writer { return newWriter(chosen()) }
 
 func newWriter(k kernel) *Writer {
 	return &Writer{engine: newEngine(k), carry: make([]byte, 0, SlotRaw)}
@@ -41,8 +41,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 		w.flush()
 	}
 	for len(p) >= SlotRaw {
-		w.peaks.push(w.engine, w.engine.root(p[:SlotRaw], slotHeight), slotHeight)
-		p = p[SlotRaw:]
+		k := min(len(p)/SlotRaw, batchSlots) * SlotRaw
+		for roots := w.engine.slots(p[:k]); len(roots) > 0; roots = roots[nodeSize:] {
+			w.peaks.push(w.engine, Node(roots), slotHeight)
+		}
+		p = p[k:]
 	}
 	w.carry = append(w.carry, p...)
 	return n, nil

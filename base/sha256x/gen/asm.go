@@ -135,9 +135,14 @@ func (f *file) table(name string, repeat int, words ...uint32) string {
 	f.asm.WriteByte('\n')
 	at := 0
 	for _, w := range words {
-		for range repeat {
+		for n := repeat; n > 0; { // as wide as DATA goes
+			if n > 1 {
+				fmt.Fprintf(&f.asm, "DATA %s<>+%d(SB)/8, $0x%08x%08x\n", name, at, w, w)
+				at, n = at+8, n-2
+				continue
+			}
 			fmt.Fprintf(&f.asm, "DATA %s<>+%d(SB)/4, $0x%08x\n", name, at, w)
-			at += 4
+			at, n = at+4, n-1
 		}
 	}
 	fmt.Fprintf(&f.asm, "GLOBL %s<>(SB), RODATA|NOPTR, $%d\n", name, at)

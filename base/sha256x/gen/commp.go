@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 )
 
 // The kernels of piece trees. A node is SHA-256 of 64 bytes with the two top
@@ -73,9 +74,8 @@ func commpAVX2() *file {
 }
 
 func newCommp(suffix string, v vector, scratch int, streams ...*stream) *file {
-	lower := map[string]string{"AVX512": "avx512", "AVX512x2": "avx512x2", "AVX2": "avx2"}[suffix]
 	g := &commp{
-		file:    newFile("base/commp/kernel_"+lower+"_amd64", "commp", amd64),
+		file:    newFile("base/commp/kernel_"+strings.ToLower(suffix)+"_amd64", "commp", amd64),
 		v:       v,
 		streams: streams,
 		suffix:  suffix,
