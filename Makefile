@@ -7,7 +7,7 @@ DIR      ?= docs
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help test check go-test race bench fuzz try build docs
+.PHONY: help test check go-test race bench gobench fuzz try build docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,11 @@ go-test:
 race: ## every test (or PKG="./x ./y") under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race $(or $(PKG),./...)
 
-bench: ## benchmarks (PKG=./x for one package)
+bench: ## against named peers, with ratios (CONTEST="commp prepare-inline" for some; PLOTS=docs/plots draws the curves)
+	$(GO) run ./bench $(if $(PLOTS),-plots $(PLOTS)) $(CONTEST)
+	$(if $(CONTEST),,$(GO) run ./bench/block)
+
+gobench: ## Go's own benchmarks (PKG=./x for one package)
 	$(GO) test -run '^$$' -bench . -benchmem $(or $(PKG),./...)
 
 fuzz: ## every fuzz test for FUZZTIME (10s) each

@@ -1,0 +1,3 @@
+package main
+
+func serving() []contest { return nil }
