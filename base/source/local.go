@@ -1,0 +1,226 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/firth-project/firth/base/fault"
+)
+
+// local is a tree on this machine, or one file.
+type local struct {
+	root string   // absolute, links resolved
+	file string   // base name, when the root is a file; root is then its directory
+	dir  *os.File // the root, open: paths are looked up from it and never leave it
+}
+
+func openLocal(path string) (*local, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, localFault(err)
+	}
+	// A link as the root is followed: whoever names it means what it points to.
+	root, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return nil, localFault(err)
+	}
+	info, err := os.Stat(root)
+	if err != nil {
+		return nil, localFault(err)
+	}
+	l := &local{root: root}
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		l.root, l.file = filepath.Split(root)
+	case !mode.IsDir():
+		return nil, fault.New(fault.Invalid, "is a %s: a source is a directory or a regular file", describe(mode))
+	}
+	if l.dir, err = os.Open(l.root); err != nil {
+		return nil, localFault(err)
+	}
+	return l, nil
+}
+
+func (l *local) walk(ctx context.Context, after string, m *matcher, visit func(Item) error) error {
+	w := treeWalk{ctx: ctx, m: m, visit: visit, list: l.list}
+	if l.file != "" {
+		w.list = l.only
+	}
+	return w.run(after)
+}
+
+// list tells the names of a directory below the root.
+func (l *local) list(_ context.Context, dir string) ([]entry, error) {
+	entries, err := l.readDir(dir)
+	if err != nil {
+		return nil, localFault(err)
+	}
+	return entries, nil
+}
+
+// only tells the one file that is the whole source.
+func (l *local) only(context.Context, string) ([]entry, error) {
+	info, err := os.Lstat(filepath.Join(l.root, l.file))
+	if err != nil {
+		return nil, localFault(err)
+	}
+	e := localEntry(l.file, info)
+	return []entry{e}, nil
+}
+
+func (l *local) close() error { return l.dir.Close() }
+
+func (l *local) open(_ context.Context, path, id string) (content, Item, error) {
+	if !wellFormed(path) || l.file != "" && path != l.file {
+		return nil, Item{}, fault.New(fault.NotFound, "not in this source")
+	}
+	f, err := l.openFile(path)
+	if err != nil {
+		return nil, Item{}, localFault(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, Item{}, localFault(err)
+	}
+	if !info.Mode().IsRegular() {
+		f.Close()
+		return nil, Item{}, fault.New(fault.Conflict, "changed since the scan: is a %s now, not a regular file", describe(info.Mode()))
+	}
+	item := localItem(path, info)
+	found := item.ID()
+	if id != "" && id != found {
+		f.Close()
+		return nil, Item{}, changed(id, found)
+	}
+	return &localFile{file: f, path: path, id: found, size: info.Size()}, item, nil
+}
+
+// localFile reads where the bytes lie.
+type localFile struct {
+	file     *os.File
+	path, id string
+	size     int64
+}
+
+func (f *localFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.file.ReadAt(p, off)
+	// A file that has shrunk ends early; one that has grown ends where the
+	// version did.
+	switch {
+	case off+int64(n) > f.size:
+		return int(max(0, f.size-off)), fault.New(fault.Conflict, "changed since it was opened: longer than %d bytes", f.size)
+	case err == io.EOF:
+		return n, err
+	case err != nil:
+		return n, localFault(err)
+	}
+	return n, nil
+}
+
+func (f *localFile) check(context.Context) error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return localFault(err)
+	}
+	if now := localItem(f.path, info).ID(); now != f.id {
+		return fault.New(fault.Conflict, "changed while it was read: was %s, is %s", f.id, now)
+	}
+	return nil
+}
+
+func (f *localFile) Close() error { return f.file.Close() }
+
+func localItem(path string, info fs.FileInfo) Item {
+	e := localEntry(path, info)
+	return e.item(path)
+}
+
+func localEntry(name string, info fs.FileInfo) entry {
+	e := entry{name: name, mtime: info.ModTime().UnixNano()}
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		e.size = info.Size()
+	case mode.IsDir():
+		e.kind = KindDir
+	case mode&fs.ModeSymlink != 0:
+		e.kind = KindSymlink
+	default:
+		e.kind, e.bad, e.note = KindOther, true, "is a "+describe(mode)
+	}
+	return e
+}
+
+// describe names a mode that is not a regular file's.
+func describe(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "file of unknown type"
+}
+
+// wellFormed reports whether a path can be one of an item's: names between
+// single slashes, none of them "." or "..".
+func wellFormed(path string) bool { return oddName(path) == "" }
+
+// oddName says why a path cannot be in a tree of directories, "" when it can.
+func oddName(path string) string {
+	for rest := path; ; {
+		name, after, more := strings.Cut(rest, "/")
+		switch {
+		case name == "":
+			return "has an empty name between slashes or at an end, which no directory can hold"
+		case name == "." || name == "..":
+			return "has a name \"" + name + "\", which no directory can hold"
+		case strings.IndexByte(name, 0) >= 0:
+			return "has a name with a NUL byte, which no directory can hold"
+		}
+		if !more {
+			return ""
+		}
+		rest = after
+	}
+}
+
+// localFault gives an error of the operating system its kind. The path is left
+// to whoever wraps it.
+func localFault(err error) error {
+	why := reason(err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return fault.New(fault.NotFound, "gone: %w", why)
+	case errors.Is(err, fs.ErrPermission):
+		return fault.New(fault.Forbidden, "may not be read: %w", why)
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.ENXIO):
+		return fault.New(fault.Conflict, "changed since the scan: a link or something else that is not a file stands there now: %w", why)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+		return fault.New(fault.Exhausted, "%w", why)
+	case errors.Is(err, fs.ErrClosed):
+		return fault.New(fault.Internal, "%w", why)
+	}
+	return fault.New(fault.Forbidden, "cannot be read: %w", why)
+}
+
+// reason takes an error out of the words of package os, which repeat the path.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

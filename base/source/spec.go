@@ -1,0 +1,64 @@
+package source
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+// Spec names a source.
+type Spec struct {
+	// URL is a local path, or one of s3:bucket/prefix, gs:bucket/prefix,
+	// azure:container/prefix (each also with "//"), http://…, https://…,
+	// sftp://user@host:port/path, webdav+http://… and webdav+https://….
+	URL string
+	// Options are credentials and settings by rclone's names for the backend
+	// ("access_key_id", "endpoint", "pass"), and ours: "retries" and "timeout".
+	// They may hold secrets: String and the log show their names alone.
+	Options map[string]string
+}
+
+// String shows the URL without its password, and the names of the options.
+func (s Spec) String() string {
+	out := hidePassword(s.URL)
+	if len(s.Options) == 0 {
+		return out
+	}
+	names := make([]string, 0, len(s.Options))
+	for name := range s.Options {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return out + " (" + strings.Join(names, ", ") + ")"
+}
+
+// GoString keeps %#v from showing what String hides.
+func (s Spec) GoString() string { return "source.Spec{" + s.String() + "}" }
+
+// LogValue is String, so that a logged Spec tells no secret.
+func (s Spec) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// hidePassword replaces what stands between "user:" and "@" of a URL's
+// authority, and a query, which may carry a signature.
+func hidePassword(raw string) string {
+	i := strings.Index(raw, "://")
+	if i < 0 {
+		return raw
+	}
+	head, rest := raw[:i+3], raw[i+3:]
+	authority, path, _ := strings.Cut(rest, "/")
+	if len(authority) < len(rest) {
+		path = "/" + path
+	}
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		user, _, secret := strings.Cut(authority[:at], ":")
+		if secret {
+			user += ":…"
+		}
+		authority = user + authority[at:]
+	}
+	if path, query, ok := strings.Cut(path, "?"); ok && query != "" && strings.HasPrefix(head, "http") {
+		return head + authority + path + "?…"
+	}
+	return head + authority + path
+}
