@@ -73,11 +73,7 @@ func (s *Service) movePlan(ctx context.Context, p *Plan, to PlanState, reason st
 			if err := insertPart(ctx, tx, p.ID, i+1, &pieces[i]); err != nil {
 				return err
 			}
-			err := event.Append(ctx, tx, event.Event{
-				At: now, Kind: "piece.ready", Project: p.Project, Subject: fmt.Sprintf("piece/%d", pieces[i].ID),
-				Data: event.JSON(pieceFact{pieces[i].ID, pieces[i].CID, pieces[i].Root, pieces[i].CARSize, pieces[i].PaddedSize, p.ID}),
-			})
-			if err != nil {
+			if err := tell(ctx, tx, now, pieces[i], pieceFact{Plan: p.ID}); err != nil {
 				return err
 			}
 		}
@@ -96,7 +92,8 @@ type pieceFact struct {
 	Root       string `json:"root"`
 	CARSize    int64  `json:"car_size"`
 	PaddedSize int64  `json:"padded_size"`
-	Plan       int64  `json:"plan"`
+	Plan       int64  `json:"plan,omitempty"`  // it is a part of
+	Label      string `json:"label,omitempty"` // whose it is, of one that was packed elsewhere
 }
 
 // planFact is the data of a plan's events.

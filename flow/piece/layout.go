@@ -10,15 +10,15 @@ import (
 
 	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/pack"
 )
 
 // part is one CAR laid out: where each block will be is known, no byte of a
 // leaf has been read.
 type part struct {
 	root  cid.Cid
-	index []byte
+	spool *pack.Spool
 	size  int64 // of the CAR
-	count int   // of blocks
 }
 
 // layout walks the DAGs of a plan and cuts them into parts. Memory is about
@@ -33,9 +33,9 @@ type layout struct {
 	names *names
 
 	// of the part at hand
-	records []record
-	size    int64
-	tops    topmost
+	spool *pack.Spool
+	size  int64
+	tops  topmost
 
 	above []sized // nodes whose subtree a cut runs through; they go last
 }
@@ -87,7 +87,7 @@ func lay(ctx context.Context, b Blocks, roots []Root, limit int64, emit func(par
 // header's length is the same for all.
 func (l *layout) begin() {
 	root := cid.NewCidV1(cid.DagProtobuf, make([]byte, 34))
-	l.records, l.size, l.tops = nil, int64(len(dag.CARHeader([]cid.Cid{root}))), topmost{at: map[blockKey]int32{}}
+	l.spool, l.size, l.tops = pack.NewSpool(), int64(len(dag.CARHeader([]cid.Cid{root}))), topmost{at: map[blockKey]int32{}}
 }
 
 // visit takes the next block in the order of the CAR.
@@ -111,7 +111,7 @@ func (l *layout) fits(n sized) bool {
 
 // turn ends the part and begins the next one, for a block that does not fit.
 func (l *layout) turn(n sized) error {
-	if len(l.records) > 0 {
+	if l.spool.Records() > 0 {
 		if err := l.end(); err != nil {
 			return err
 		}
@@ -137,13 +137,12 @@ func (l *layout) place(n sized, children []cid.Cid) error {
 }
 
 func (l *layout) record(n sized) error {
-	r, err := newRecord(n.c, l.size, n.size)
+	r, err := pack.NewRecord(n.c, l.size, n.size)
 	if err != nil {
 		return err
 	}
-	l.records = append(l.records, r)
-	l.size += sectionSize(n.c, n.size)
-	return nil
+	l.size += r.Section()
+	return l.spool.Add(r)
 }
 
 // end makes the part's own root and hands the part out.
@@ -172,9 +171,8 @@ func (l *layout) end() error {
 	if l.size > l.limit {
 		return fault.New(fault.Internal, "piece root %s: its directory takes the CAR to %d bytes, limit %d", root.Cid, l.size, l.limit)
 	}
-	index := encodeIndex(dag.CARHeader([]cid.Cid{root.Cid}), l.records, l.size)
-	done := part{root: root.Cid, size: l.size, count: len(l.records), index: index}
-	l.records, l.tops = nil, topmost{} // hashing takes long; it needs the index alone
+	done := part{root: root.Cid, size: l.size, spool: l.spool}
+	l.tops = topmost{} // hashing takes long; it needs the records alone
 	return l.emit(done)
 }
 
@@ -182,15 +180,19 @@ func (l *layout) end() error {
 // what a cut left of the others.
 func (l *layout) entries() ([]dag.Entry, error) {
 	var entries []dag.Entry
-	for i, r := range l.records {
+	for i := range l.spool.Records() {
 		if l.tops.covered[i] {
 			continue
 		}
-		c, err := r.cid()
+		r, err := l.spool.At(i)
 		if err != nil {
 			return nil, err
 		}
-		e := dag.Entry{Name: l.roots[keyOf(c)], Cid: c, Size: int64(r.size), TreeSize: uint64(r.size)}
+		c, err := r.Cid()
+		if err != nil {
+			return nil, err
+		}
+		e := dag.Entry{Name: l.roots[keyOf(c)], Cid: c, Size: int64(r.Size), TreeSize: uint64(r.Size)}
 		if e.Name == "" {
 			e.Name = l.names.take(fmt.Sprintf("part-%06d", len(entries)+1), c.String())
 		}
@@ -208,6 +210,9 @@ func (l *layout) entries() ([]dag.Entry, error) {
 	}
 	return entries, nil
 }
+
+// sectionSize is what a block takes in a CAR.
+func sectionSize(c cid.Cid, size int) int64 { return int64(len(dag.CARSectionHeader(c, size)) + size) }
 
 // recorder remembers the blocks that are put through it.
 type recorder struct {
@@ -229,7 +234,7 @@ type blockKey struct {
 	digest [32]byte
 }
 
-// keyOf returns the key of a CID. All CIDs that newRecord refuses share the
+// keyOf returns the key of a CID. All CIDs that pack.NewRecord refuses share the
 // digest of zeros.
 func keyOf(c cid.Cid) blockKey {
 	k := blockKey{codec: c.Type()}

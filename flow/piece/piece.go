@@ -50,7 +50,9 @@ type Piece struct {
 	CARSize    int64  // bytes
 	PaddedSize int64  // bytes after Fr32 and padding, a power of two
 	Blocks     int64
-	Cached     bool // the CAR stands in the blob store too
+	Cached     bool   // the CAR stands in the blob store too
+	CAR        string // path at which the CAR stands as a file of somebody's; "" if it does not
+	CARTime    int64  // when that file was last changed, in nanoseconds since 1970
 	CreatedAt  time.Time
 }
 

@@ -3,149 +3,202 @@ package piece
 import (
 	"context"
 	"io"
+	"os"
 
-	"github.com/firth-project/firth/base/dag"
+	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/pack"
 )
 
-// Reader reads the CAR of a piece at any offset. It holds one block, at most
-// 4 MiB, in memory, and is for one goroutine; open one a reader.
+// Sources opens the files that pieces were packed from.
+type Sources interface {
+	// OpenSource opens a file if it is still the version that ID names; if it is
+	// not, the error is fault.Conflict, if it is gone fault.NotFound.
+	OpenSource(ctx context.Context, s pack.Source) (pack.File, error)
+}
+
+// Reader reads the CAR of a piece at any offset; see pack.Reader.
 type Reader struct {
+	*pack.Reader
 	Piece Piece
-
-	ctx    context.Context
-	blocks Blocks
-	index  *index
-	close  func() error
-	pos    int64
-	held   section
-	buf    []byte // of held, unless that is the header
 }
 
-// section is a stretch of the CAR in memory.
-type section struct {
-	number int // of the record, -1 for the header
-	offset int64
-	bytes  []byte
-}
+// OriginCAR is the Source.Origin of blocks that are read from the CAR of the
+// piece itself, which stands somewhere as a file: Position is where they are in
+// it, and the other words are empty.
+const OriginCAR = "car"
 
-func newReader(ctx context.Context, b Blocks, x *index, closeFn func() error) *Reader {
-	return &Reader{ctx: ctx, blocks: b, index: x, close: closeFn, held: section{number: -1, bytes: x.header}}
-}
+// maxWindows is how many readers of this process take 16 MiB at a time.
+const maxWindows = 8
 
-// Size is the length of the CAR in bytes.
-func (r *Reader) Size() int64 { return r.index.carSize }
-
-// Read implements io.Reader. A block that is missing or damaged is an error
-// that names it: never wrong bytes.
-func (r *Reader) Read(p []byte) (int, error) {
-	n := 0
-	for n < len(p) {
-		if r.pos >= r.index.carSize {
-			if n > 0 {
-				return n, nil
-			}
-			return 0, io.EOF
-		}
-		if err := r.hold(r.pos); err != nil {
-			return n, err
-		}
-		copied := copy(p[n:], r.held.bytes[r.pos-r.held.offset:])
-		n += copied
-		r.pos += int64(copied)
+// Open reads the CAR of a piece, given by its CID of either version. The reader
+// ends with ctx.
+func (s *Service) Open(ctx context.Context, ref string) (*Reader, error) {
+	p, err := s.Find(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
-	return n, nil
+	return s.open(ctx, p)
 }
 
-// WriteTo streams the rest of the CAR without a copy; io.Copy finds it.
-func (r *Reader) WriteTo(w io.Writer) (int64, error) {
-	var total int64
-	for r.pos < r.index.carSize {
-		if err := r.hold(r.pos); err != nil {
-			return total, err
-		}
-		n, err := w.Write(r.held.bytes[r.pos-r.held.offset:])
-		total += int64(n)
-		r.pos += int64(n)
+func (s *Service) open(ctx context.Context, p Piece) (*Reader, error) {
+	x, closeIndex, err := s.index(ctx, p.CID)
+	if err != nil {
+		return nil, fault.Wrap(err, "open piece %s", p.CID)
+	}
+	return &Reader{pack.NewReader(ctx, x, bytesOf{s, p}, s.windows, closeIndex), p}, nil
+}
+
+// index opens the index of a piece.
+func (s *Service) index(ctx context.Context, pieceCID string) (*pack.Index, func() error, error) {
+	f, size, err := s.local(ctx, indexKey(pieceCID))
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := pack.OpenIndex(f, size)
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return x, f.Close, nil
+}
+
+// bytesOf is where the bytes of a piece are.
+type bytesOf struct {
+	s *Service
+	p Piece
+}
+
+// Block implements pack.Bytes.
+func (b bytesOf) Block(ctx context.Context, c cid.Cid) (blocks.Block, error) {
+	return b.s.blocks.Get(ctx, c)
+}
+
+// Open implements pack.Bytes.
+func (b bytesOf) Open(ctx context.Context, src pack.Source) (pack.File, error) {
+	if src.Origin == OriginCAR {
+		f, err := openCAR(b.p)
 		if err != nil {
-			return total, err
+			return nil, err
 		}
+		return carFile{f, b.p}, nil
 	}
-	return total, nil
+	if b.s.sources == nil {
+		return nil, fault.New(fault.Unavailable, "this process reads no sources")
+	}
+	return b.s.sources.OpenSource(ctx, src)
 }
 
-// Seek implements io.Seeker.
-func (r *Reader) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += r.pos
-	case io.SeekEnd:
-		offset += r.index.carSize
-	}
-	if offset < 0 {
-		return 0, fault.New(fault.Invalid, "seek to %d: before the beginning", offset)
-	}
-	r.pos = offset
-	return offset, nil
+// carFile is a CAR outside the blob store.
+type carFile struct {
+	*os.File
+	p Piece
 }
 
-// Close gives the index back.
-func (r *Reader) Close() error { return r.close() }
-
-// hold makes sure the section with byte off of the CAR is in memory.
-func (r *Reader) hold(off int64) error {
-	if err := r.ctx.Err(); err != nil {
-		return err
-	}
-	end := r.held.offset + int64(len(r.held.bytes))
-	switch {
-	case off >= r.held.offset && off < end:
-		return nil
-	case off == end && r.held.number+1 < r.index.records: // the usual way: onwards
-		if err := r.load(r.held.number + 1); err != nil {
-			return err
-		}
-		return r.reaches(off)
-	}
-	i, err := r.index.covering(off)
+// Check implements pack.File.
+func (f carFile) Check() error {
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if i < 0 {
-		r.held = section{number: -1, bytes: r.index.header}
-	} else if err := r.load(i); err != nil {
-		return err
-	}
-	return r.reaches(off)
+	return f.p.fits(info)
 }
 
-// reaches checks that the section in memory has byte off: in a damaged index
-// the sections need not meet.
-func (r *Reader) reaches(off int64) error {
-	if off < r.held.offset || off >= r.held.offset+int64(len(r.held.bytes)) {
-		return fault.New(fault.Internal, "piece %s: no block of its index has byte %d; pack the contents again", r.Piece.CID, off)
+// fits returns fault.Conflict if a file cannot be the CAR as it was registered.
+func (p Piece) fits(info os.FileInfo) error {
+	if info.Size() != p.CARSize || info.ModTime().UnixNano() != p.CARTime {
+		return fault.New(fault.Conflict, "CAR %s: is not the file any more that piece %s was made from", p.CAR, p.CID)
 	}
 	return nil
 }
 
-// load rebuilds a section from its block.
-func (r *Reader) load(i int) error {
-	rec, err := r.index.at(i)
+// openCAR opens the CAR that stands outside the blob store.
+func openCAR(p Piece) (*os.File, error) {
+	f, err := os.Open(p.CAR)
 	if err != nil {
-		return err
+		return nil, fault.Mark(kindOfPath(err), err)
 	}
-	c, err := rec.cid()
+	if err := (carFile{f, p}).Check(); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func kindOfPath(err error) fault.Kind {
+	if os.IsNotExist(err) {
+		return fault.NotFound
+	}
+	return fault.Unavailable
+}
+
+// OpenCached opens the CAR of a piece that stands on this machine as a file,
+// where it was exported or imported or in the blob store, which is served
+// fastest; ok is false if there is none, or if the file is not what it was.
+func (s *Service) OpenCached(p Piece) (f *os.File, ok bool) {
+	if p.CAR != "" {
+		if f, err := openCAR(p); err == nil {
+			return f, true
+		}
+	}
+	where, isLocal := s.blobs.(localPath)
+	if !p.Cached || !isLocal {
+		return nil, false
+	}
+	path, ok := where.LocalPath(carKey(p.CID))
+	if !ok {
+		return nil, false
+	}
+	f, size, err := opened(os.Open(path))
+	if err == nil && size != p.CARSize { // cut short by who knows what; the blocks are still there
+		_ = f.Close()
+		return nil, false
+	}
+	return f, err == nil
+}
+
+// localPath is what a blob store on this machine can do.
+type localPath interface {
+	LocalPath(key string) (path string, ok bool)
+}
+
+// local opens a blob as a file: the blob's own, or a copy without a name that
+// goes with its descriptor.
+func (s *Service) local(ctx context.Context, key string) (*os.File, int64, error) {
+	if where, ok := s.blobs.(localPath); ok {
+		if path, ok := where.LocalPath(key); ok {
+			return opened(os.Open(path))
+		}
+	}
+	blob, err := s.blobs.Get(ctx, key, 0, -1)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	b, err := r.blocks.Get(r.ctx, c)
+	defer blob.Close()
+	f, err := os.CreateTemp("", "firth-index-*")
 	if err != nil {
-		return fault.Wrap(err, "block %s at %d of the CAR", c, rec.offset)
+		return nil, 0, err
 	}
-	if len(b.RawData()) != rec.size {
-		return fault.New(fault.Internal, "block %s at %d of the CAR: has %d bytes, the index says %d", c, rec.offset, len(b.RawData()), rec.size)
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, 0, err
 	}
-	r.buf = append(append(r.buf[:0], dag.CARSectionHeader(c, rec.size)...), b.RawData()...)
-	r.held = section{number: i, offset: rec.offset, bytes: r.buf}
-	return nil
+	if _, err := io.Copy(f, blob); err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return opened(f, nil)
+}
+
+func opened(f *os.File, err error) (*os.File, int64, error) {
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
 }

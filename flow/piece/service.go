@@ -3,9 +3,7 @@ package piece
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strconv"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/firth-project/firth/base/event"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
+	"github.com/firth-project/firth/base/pack"
 )
 
 // Blocks is where the bytes of plans are.
@@ -36,6 +35,8 @@ type Service struct {
 	clock    func() time.Time
 	log      *slog.Logger
 	settings Settings
+	windows  *pack.Windows
+	sources  Sources
 }
 
 // New makes the service. Indexes, and CARs where they are kept, go to blobs.
@@ -43,8 +44,12 @@ func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func
 	if s.MaxPadded == 0 {
 		s.MaxPadded = 32 << 30
 	}
-	return &Service{db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s}
+	return &Service{db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s, windows: pack.NewWindows(maxWindows)}
 }
+
+// ReadFrom says where pieces that were packed from sources read them; without
+// it they cannot be read. It is called before anything is opened.
+func (s *Service) ReadFrom(sources Sources) { s.sources = sources }
 
 func (s *Service) now() time.Time { return db.Now(s.clock()) }
 
@@ -108,46 +113,6 @@ func (s *Service) After(ctx context.Context, after int64, limit int) ([]Piece, e
 	return piecesAfter(ctx, s.db.Read(), after, limit)
 }
 
-// Open reads the CAR of a piece, given by its CID of either version. The reader
-// ends with ctx.
-func (s *Service) Open(ctx context.Context, ref string) (*Reader, error) {
-	p, err := s.Find(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	f, size, err := s.local(ctx, indexKey(p.CID))
-	if err != nil {
-		return nil, fault.Wrap(err, "open piece %s", p.CID)
-	}
-	x, err := openIndex(f, size)
-	if err != nil {
-		_ = f.Close()
-		return nil, fault.Wrap(err, "open piece %s", p.CID)
-	}
-	r := newReader(ctx, s.blocks, x, f.Close)
-	r.Piece = p
-	return r, nil
-}
-
-// OpenCached opens the CAR of a piece that stands in the blob store as a file,
-// which is served fastest; ok is false if there is none on this machine.
-func (s *Service) OpenCached(p Piece) (f *os.File, ok bool) {
-	where, isLocal := s.blobs.(localPath)
-	if !p.Cached || !isLocal {
-		return nil, false
-	}
-	path, ok := where.LocalPath(carKey(p.CID))
-	if !ok {
-		return nil, false
-	}
-	f, size, err := opened(os.Open(path))
-	if err == nil && size != p.CARSize { // cut short by who knows what; the blocks are still there
-		_ = f.Close()
-		return nil, false
-	}
-	return f, err == nil
-}
-
 // Locate returns where the bytes of a block are in the CAR of a piece.
 func (s *Service) Locate(ctx context.Context, ref string, c cid.Cid) (off, n int64, err error) {
 	r, err := s.Open(ctx, ref)
@@ -159,57 +124,12 @@ func (s *Service) Locate(ctx context.Context, ref string, c cid.Cid) (off, n int
 	if err != nil || decoded.Code != mh.SHA2_256 || len(decoded.Digest) != 32 {
 		return 0, 0, fault.New(fault.NotFound, "block %s: pieces hold SHA2-256 CIDs only", c)
 	}
-	rec, found, err := r.index.find([32]byte(decoded.Digest))
+	rec, found, err := r.Index().Find([32]byte(decoded.Digest))
 	if err != nil {
 		return 0, 0, err
 	}
 	if !found {
 		return 0, 0, fault.New(fault.NotFound, "block %s: is not in piece %s", c, r.Piece.CID)
 	}
-	section, err := rec.section()
-	return rec.offset + section - int64(rec.size), int64(rec.size), err
-}
-
-// localPath is what a blob store on this machine can do.
-type localPath interface {
-	LocalPath(key string) (path string, ok bool)
-}
-
-// local opens a blob as a file: the blob's own, or a copy without a name that
-// goes with its descriptor.
-func (s *Service) local(ctx context.Context, key string) (*os.File, int64, error) {
-	if where, ok := s.blobs.(localPath); ok {
-		if path, ok := where.LocalPath(key); ok {
-			return opened(os.Open(path))
-		}
-	}
-	blob, err := s.blobs.Get(ctx, key, 0, -1)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer blob.Close()
-	f, err := os.CreateTemp("", "firth-index-*")
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, 0, err
-	}
-	if _, err := io.Copy(f, blob); err != nil {
-		_ = f.Close()
-		return nil, 0, err
-	}
-	return opened(f, nil)
-}
-
-func opened(f *os.File, err error) (*os.File, int64, error) {
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
+	return rec.Offset + rec.Section() - int64(rec.Size), int64(rec.Size), nil
 }

@@ -45,13 +45,16 @@ type pieceRow struct {
 	PaddedSize int64     `bun:"padded_size"`
 	Blocks     int64     `bun:"blocks"`
 	Cached     bool      `bun:"cached"`
+	CAR        string    `bun:"car"`
+	CARTime    int64     `bun:"car_mtime"`
 	CreatedAt  time.Time `bun:"created_at"`
 }
 
 func (r pieceRow) piece() Piece {
 	return Piece{
 		ID: r.ID, Project: r.ProjectID, CID: r.CID, CIDv1: r.CIDv1, Root: r.Root, CARSize: r.CARSize,
-		PaddedSize: r.PaddedSize, Blocks: r.Blocks, Cached: r.Cached, CreatedAt: r.CreatedAt.UTC(),
+		PaddedSize: r.PaddedSize, Blocks: r.Blocks, Cached: r.Cached, CAR: r.CAR, CARTime: r.CARTime,
+		CreatedAt: r.CreatedAt.UTC(),
 	}
 }
 
@@ -102,21 +105,32 @@ func movePlan(ctx context.Context, tx *db.Tx, id int64, from, to PlanState, reas
 	return db.One(res, err, "plan %d from %s to %s", id, from, to)
 }
 
-// insertPart makes a piece a part of a plan. A piece the project already has is
-// taken as it is; that its CAR is kept from now on is noted.
+// insertPart makes a piece a part of a plan.
 func insertPart(ctx context.Context, tx *db.Tx, plan int64, part int, p *Piece) error {
+	if err := insertPiece(ctx, tx, p); err != nil {
+		return err
+	}
+	_, err := tx.NewInsert().Model(&partRow{PlanID: plan, Part: part, PieceID: p.ID}).Exec(ctx)
+	return fault.Wrap(err, "insert part %d of plan %d", part, plan)
+}
+
+// insertPiece makes a piece. One that the project already has is taken as it is;
+// that its CAR is kept from now on, or where it stands, is noted.
+func insertPiece(ctx context.Context, tx *db.Tx, p *Piece) error {
 	row := &pieceRow{
 		ProjectID: p.Project, CID: p.CID, CIDv1: p.CIDv1, Root: p.Root, CARSize: p.CARSize,
-		PaddedSize: p.PaddedSize, Blocks: p.Blocks, Cached: p.Cached, CreatedAt: p.CreatedAt,
+		PaddedSize: p.PaddedSize, Blocks: p.Blocks, Cached: p.Cached, CAR: p.CAR, CARTime: p.CARTime, CreatedAt: p.CreatedAt,
 	}
-	_, err := tx.NewInsert().Model(row).On("CONFLICT (project_id, piece_cid) DO UPDATE").
-		Set("cached = piece_row.cached OR EXCLUDED.cached").Returning("*").Exec(ctx)
-	if err != nil {
+	insert := tx.NewInsert().Model(row).On("CONFLICT (project_id, piece_cid) DO UPDATE").
+		Set("cached = piece_row.cached OR EXCLUDED.cached")
+	if p.CAR != "" {
+		insert.Set("car = EXCLUDED.car, car_mtime = EXCLUDED.car_mtime")
+	}
+	if _, err := insert.Returning("*").Exec(ctx); err != nil {
 		return fault.Wrap(err, "insert piece %s", p.CID)
 	}
 	*p = row.piece()
-	_, err = tx.NewInsert().Model(&partRow{PlanID: plan, Part: part, PieceID: p.ID}).Exec(ctx)
-	return fault.Wrap(err, "insert part %d of plan %d", part, plan)
+	return nil
 }
 
 func pieceByID(ctx context.Context, q bun.IDB, project, id int64) (Piece, error) {
