@@ -32,6 +32,7 @@ var guests = []guest{
 	{"github.com/ipfs/go-unixfsnode", []string{"base/dag", "base/node", "devnet"}, "IPLD stops at base"},
 	{"github.com/filecoin-project/go-jsonrpc", []string{"base/chain", "devnet"}, "Filecoin RPC stops at chain"},
 	{"github.com/filecoin-project/go-fil-commp-hashhash", []string{"base/commp", "bench"}, "the peer is an oracle, never in the product"},
+	{"github.com/filecoin-project/go-data-segment", []string{"base/commp"}, "the peer is an oracle, never in the product"},
 	{"github.com/minio/minio-go", []string{"base/blob/s3", "base/blob/blobtest"}, "S3 stops at blob"},
 	{"github.com/aws", []string{"base/blob/s3", "front/s3"}, "S3 stops at blob and its door"},
 	{"github.com/rclone/rclone", []string{"base/source"}, "source hides where datasets come from"},
