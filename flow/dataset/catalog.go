@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"cmp"
+	"math"
 	"path"
 	"strings"
 
@@ -16,6 +17,7 @@ const (
 	MaxPath   = 64 << 10 // bytes of a path
 	maxText   = 64 << 10 // bytes of an ID, a target or a reason
 	maxRecord = 16 << 20 // bytes written: about 250,000 parts
+	maxLevel  = 64       // levels of a file's DAG
 )
 
 // FileKind is what stands at a path.
@@ -57,7 +59,7 @@ func (s FileState) String() string {
 
 // Record is one file, link or directory of a preparation.
 type Record struct {
-	Path     string // slash-separated names of arbitrary bytes, no zero byte
+	Path     string // slash-separated names of arbitrary bytes but zero; no slash at the end
 	Kind     FileKind
 	State    FileState
 	Size     int64  // bytes of content; length of a link's target
@@ -88,14 +90,9 @@ func (r Record) Entry() dag.Entry {
 		Dir: r.Kind == KindDirectory, Symlink: r.Kind == KindLink, Target: r.Target}
 }
 
-// key is what a catalog is sorted by: the path, with a slash behind that of a
-// directory, so that everything below a directory follows it.
-func (r Record) key() string {
-	if r.Kind == KindDirectory {
-		return r.Path + "/"
-	}
-	return r.Path
-}
+// key is the path, with a slash behind that of a directory, so that everything
+// below a directory follows it.
+func (r Record) key() string { return string(byPath.appendKey(nil, []byte(r.Path), r.Kind)) }
 
 // Compare is the order of a catalog: the byte order of whole paths, a
 // directory's with a slash behind it.
@@ -107,7 +104,7 @@ func (r Record) same(before Record) bool {
 		return true
 	}
 	return (before.State == FilePacked || before.State == FileCarried) &&
-		r.Size == before.Size && r.Modified == before.Modified && r.ID == before.ID &&
+		r.Kind == before.Kind && r.Size == before.Size && r.Modified == before.Modified && r.ID == before.ID &&
 		r.Source == before.Source && r.Target == before.Target
 }
 
@@ -116,8 +113,8 @@ func (r Record) check() error {
 	switch {
 	case r.Path == "" || len(r.Path) > MaxPath:
 		return fault.New(fault.Invalid, "catalog: path %.80q of %d bytes, from 1 to %d", r.Path, len(r.Path), MaxPath)
-	case r.Path[0] == '/' || strings.HasSuffix(r.Path, "/") || strings.IndexByte(r.Path, 0) >= 0:
-		return fault.New(fault.Invalid, "catalog: path %.200q: neither begins nor ends with a slash, and holds no zero byte", r.Path)
+	case strings.HasSuffix(r.Path, "/") || strings.IndexByte(r.Path, 0) >= 0:
+		return fault.New(fault.Invalid, "catalog: path %.200q: ends with a slash or holds a zero byte", r.Path)
 	case r.Kind >= kinds || r.State >= fileStates:
 		return fault.New(fault.Invalid, "catalog: %.200q: kind %d, state %d", r.Path, r.Kind, r.State)
 	case r.Size < 0 || r.Source < 0:
@@ -129,11 +126,16 @@ func (r Record) check() error {
 		if p.Piece < 0 || p.Offset < 0 || p.Length < 0 || p.CAROffset < 0 || p.CARLength < 0 {
 			return fault.New(fault.Invalid, "catalog: %.200q: part %d+%d with a number below 0", r.Path, p.Offset, p.Length)
 		}
+		for _, t := range p.Tops {
+			if t.Level < 0 || t.Level > maxLevel || t.Index < 0 || t.Size < 0 {
+				return fault.New(fault.Invalid, "catalog: %.200q: part %d+%d has node %d of level %d", r.Path, p.Offset, p.Length, t.Index, t.Level)
+			}
+		}
 	}
 	return nil
 }
 
-// Counts sums up a catalog.
+// Counts sums up a catalog. Directories count by kind alone.
 type Counts struct {
 	Records, Files, Links, Directories int64
 	Bytes                              int64 // content of files
@@ -155,18 +157,22 @@ func (c *Counts) add(r Record) {
 		c.Files++
 		bytes = r.Size
 	}
-	c.Bytes += bytes
+	add(&c.Bytes, bytes)
 	switch r.State {
 	case FilePending:
 		c.Pending++
 	case FilePacked:
 		c.Packed++
-		c.PackedBytes += bytes
+		add(&c.PackedBytes, bytes)
 	case FileSkipped:
 		c.Skipped++
-		c.SkippedBytes += bytes
+		add(&c.SkippedBytes, bytes)
 	case FileCarried:
 		c.Carried++
-		c.CarriedBytes += bytes
+		add(&c.CarriedBytes, bytes)
 	}
 }
+
+// add keeps a sum at the greatest number once it is there: sparse files may
+// claim any size.
+func add(sum *int64, n int64) { *sum += min(n, math.MaxInt64-*sum) }

@@ -1,34 +1,115 @@
 package dataset
 
-import "io"
+import (
+	"encoding/binary"
+	"io"
 
-// CatalogWriter writes a catalog as its records come.
-type CatalogWriter struct{ w io.Writer }
+	"github.com/firth-project/firth/base/fault"
+)
 
-// NewCatalogWriter begins a catalog.
-func NewCatalogWriter(w io.Writer) *CatalogWriter { return &CatalogWriter{w} }
+// CatalogWriter writes a catalog as its records come. It holds one block and
+// the index.
+type CatalogWriter struct {
+	w      io.Writer
+	order  order
+	at     int64 // bytes written
+	blocks []blockEntry
+	counts Counts
 
-// ResumeCatalog continues the catalog that f holds up to any byte; what is
-// behind the last whole block is cut off. It returns the last record, whose
-// path the scan goes on after; its path is empty when there is none.
-func ResumeCatalog(f CatalogFile) (*CatalogWriter, Record, error) { return nil, Record{}, nil }
-
-// CatalogFile is what ResumeCatalog needs of an *os.File.
-type CatalogFile interface {
-	io.ReaderAt
-	io.WriteSeeker
-	Truncate(size int64) error
+	buf     []byte // the block's header and payload
+	records int    // in it
+	first   string // key
+	path    string // of the record before
+	last    string // key
 }
 
-// Add writes the next record. One that is not behind the last is Invalid, a
-// path twice Conflict.
-func (w *CatalogWriter) Add(r Record) error { return nil }
+// NewCatalogWriter begins a catalog in path order. What is written is whole
+// when Close has returned.
+func NewCatalogWriter(w io.Writer) *CatalogWriter { return newCatalogWriter(w, byPath) }
 
-// Flush ends the block, so that a ResumeCatalog finds all records added so far.
-func (w *CatalogWriter) Flush() error { return nil }
+func newCatalogWriter(w io.Writer, o order) *CatalogWriter {
+	return &CatalogWriter{w: w, order: o}
+}
 
-// Counts returns what was added so far.
-func (w *CatalogWriter) Counts() Counts { return Counts{} }
+// Add takes the next record. One that is not behind the last is Invalid and
+// names both, a path twice is Conflict; the catalog goes on without it.
+func (w *CatalogWriter) Add(r Record) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	key := w.order.keyOf(r)
+	switch {
+	case key == w.last:
+		return fault.New(fault.Conflict, "catalog: %.200q comes twice", r.Path)
+	case key < w.last:
+		return fault.New(fault.Invalid, "catalog: %.200q comes after %.200q, out of order", key, w.last)
+	}
+	if w.records == 0 {
+		w.buf = append(w.buf[:0], make([]byte, blockHeader)...)
+		w.path, w.first = "", key
+	}
+	buf, err := appendRecord(w.buf, r, w.path)
+	if err != nil {
+		return err
+	}
+	w.buf, w.path, w.last = buf, r.Path, key
+	w.records++
+	w.counts.add(r)
+	if len(w.buf) < blockHeader+blockPayload {
+		return nil
+	}
+	return w.Flush()
+}
+
+// Flush ends the block, so that ResumeCatalog finds all records added so far.
+func (w *CatalogWriter) Flush() error {
+	if w.at == 0 {
+		if err := w.write(headerOf(w.order)); err != nil {
+			return err
+		}
+	}
+	if w.records == 0 {
+		return nil
+	}
+	sealBlock(w.buf, w.records, uint32(len(w.blocks)))
+	at := w.at
+	if err := w.write(w.buf); err != nil {
+		return err
+	}
+	w.blocks = append(w.blocks, blockEntry{offset: at, length: int64(len(w.buf)), records: w.records, key: w.first})
+	w.buf, w.records = w.buf[:0], 0
+	return nil
+}
+
+func (w *CatalogWriter) write(b []byte) error {
+	n, err := w.w.Write(b)
+	w.at += int64(n)
+	return fault.Wrap(err, "write catalog, at byte %d", w.at)
+}
+
+// Counts returns what the records added so far make together.
+func (w *CatalogWriter) Counts() Counts { return w.counts }
 
 // Close ends the catalog. It does not close what is written to.
-func (w *CatalogWriter) Close() error { return nil }
+func (w *CatalogWriter) Close() error {
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	offset, index, before := w.at, make([]byte, blockHeader), ""
+	for _, e := range w.blocks {
+		shared := sharedPrefix(before, e.key)
+		index = binary.AppendUvarint(index, uint64(e.length))
+		index = binary.AppendUvarint(index, uint64(e.records))
+		index = binary.AppendUvarint(index, uint64(shared))
+		index = appendText(index, e.key[shared:])
+		before = e.key
+	}
+	if int64(len(index)) > indexNumber {
+		return fault.New(fault.Exhausted, "catalog: %d records are more than one index can hold", w.counts.Records)
+	}
+	sealBlock(index, len(w.blocks), indexNumber)
+	if err := w.write(index); err != nil {
+		return err
+	}
+	return w.write(footerOf(w.order, offset, int64(len(index)), w.counts, len(w.blocks)))
+}
