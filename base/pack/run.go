@@ -2,7 +2,11 @@ package pack
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
 
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
@@ -73,10 +77,78 @@ type Made struct {
 // fault.Exhausted when a disk is full, fault.Conflict when another run is at
 // work in Dir.
 func Run(ctx context.Context, j Job) (Made, error) {
-	return Made{}, nil
+	if j.Profile.ChunkSize == 0 {
+		j.Profile = dag.Profiles()[0]
+	}
+	if err := j.check(); err != nil {
+		return Made{}, err
+	}
+	lock, err := lockDir(j.Dir)
+	if err != nil {
+		return Made{}, err
+	}
+	defer lock.Close()
+	p := newPacker(ctx, j)
+	defer p.close()
+	made, done, err := p.recover(ctx)
+	if err != nil || done {
+		return made, fault.Wrap(err, "pack in %s", j.Dir)
+	}
+	if err := p.entries(ctx); err != nil {
+		return Made{}, fault.Wrap(err, "pack in %s", j.Dir)
+	}
+	made, err = p.finish(ctx)
+	return made, fault.Wrap(err, "pack in %s", j.Dir)
+}
+
+func (j *Job) check() error {
+	_, err := dag.NewFileBuilder(j.Profile, 0, 0, 1) // refuses the profile
+	switch {
+	case err != nil:
+		return err
+	case j.MaxPadded < commp.MinPaddedSize || j.MaxPadded&(j.MaxPadded-1) != 0 || commp.MaxRawSize(uint64(j.MaxPadded)) > uint64(commp.MaxTreeRaw):
+		return fault.New(fault.Invalid, "piece of %d padded bytes: want a power of two from %d to %d", j.MaxPadded, commp.MinPaddedSize, int64(1)<<40)
+	case j.MinPadded != 0 && (j.MinPadded < commp.MinPaddedSize || j.MinPadded&(j.MinPadded-1) != 0 || j.MinPadded > j.MaxPadded):
+		return fault.New(fault.Invalid, "least piece of %d padded bytes: want a power of two from %d to %d", j.MinPadded, commp.MinPaddedSize, j.MaxPadded)
+	case j.Dir == "":
+		return fault.New(fault.Invalid, "pack: no working directory is named")
+	}
+	return nil
 }
 
 // Sweep removes a working directory and the half-written CAR that belongs to
 // it, wherever that is. A finished CAR stays. A run at work there is
 // fault.Conflict.
-func Sweep(dir string) error { return nil }
+func Sweep(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := removeCAR(dir); err != nil {
+		return fault.Wrap(err, "sweep %s", dir)
+	}
+	return fault.Wrap(os.RemoveAll(dir), "sweep %s", dir)
+}
+
+// lockDir makes a working directory and takes it for this process.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, diskError(err, dir, 0)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, diskError(err, dir, 0)
+	}
+	mine, err := lockFile(f)
+	if err == nil && !mine {
+		err = fault.New(fault.Conflict, "working directory %s: another run is at work in it", dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
