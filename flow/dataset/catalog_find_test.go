@@ -47,10 +47,10 @@ func TestDifferences(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Old.Path != "" && d.Now.Path != "" && d.Old.Path != d.Now.Path {
-			t.Errorf("%q beside %q", d.Old.Path, d.Now.Path)
+		if d.Old.Path != "" && d.New.Path != "" && d.Old.Path != d.New.Path {
+			t.Errorf("%q beside %q", d.Old.Path, d.New.Path)
 		}
-		got = append(got, d.Change.String()+" "+max(d.Old.Path, d.Now.Path))
+		got = append(got, d.Change.String()+" "+max(d.Old.Path, d.New.Path))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

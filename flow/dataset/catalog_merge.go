@@ -22,7 +22,7 @@ func (c Change) String() string {
 // Difference is one path of two catalogs. The record that is not there is zero.
 type Difference struct {
 	Change   Change
-	Old, Now Record
+	Old, New Record
 }
 
 // Differences joins the records of an earlier preparation and of what a scan
@@ -31,16 +31,16 @@ type Difference struct {
 // once and side by side. It ends after an error.
 func Differences(old, now iter.Seq2[Record, error]) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
-		err := join(old, now, func(a, b *Record) bool {
+		err := joinLists(old, now, func(a, b *Record) bool {
 			switch {
 			case b == nil:
 				return yield(Difference{Change: Gone, Old: *a}, nil)
 			case a == nil:
-				return yield(Difference{Change: Added, Now: *b}, nil)
+				return yield(Difference{Change: Added, New: *b}, nil)
 			case b.same(*a):
-				return yield(Difference{Change: Same, Old: *a, Now: *b}, nil)
+				return yield(Difference{Change: Same, Old: *a, New: *b}, nil)
 			}
-			return yield(Difference{Change: Changed, Old: *a, Now: *b}, nil)
+			return yield(Difference{Change: Changed, Old: *a, New: *b}, nil)
 		})
 		if err != nil {
 			yield(Difference{}, err)
@@ -52,7 +52,7 @@ func Differences(old, now iter.Seq2[Record, error]) iter.Seq2[Difference, error]
 // the first list's record and then the other's. It ends after an error.
 func Merge(a, b iter.Seq2[Record, error]) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		err := join(a, b, func(x, y *Record) bool {
+		err := joinLists(a, b, func(x, y *Record) bool {
 			return (x == nil || yield(*x, nil)) && (y == nil || yield(*y, nil))
 		})
 		if err != nil {
@@ -61,9 +61,9 @@ func Merge(a, b iter.Seq2[Record, error]) iter.Seq2[Record, error] {
 	}
 }
 
-// join calls visit for each key of two lists, with nil for a list without it,
+// joinLists calls visit for each key of two lists, with nil for a list without it,
 // until it returns false.
-func join(a, b iter.Seq2[Record, error], visit func(a, b *Record) bool) error {
+func joinLists(a, b iter.Seq2[Record, error], visit func(a, b *Record) bool) error {
 	left, stopLeft := pull(a)
 	defer stopLeft()
 	right, stopRight := pull(b)
