@@ -2,6 +2,8 @@ package sha256x
 
 import (
 	"crypto/sha256"
+	"math/bits"
+	"slices"
 	"sync"
 	"unsafe"
 )
@@ -22,8 +24,10 @@ type batch struct {
 	runs  [maxLanes]run
 	alone alone
 
-	out  [][32]byte // of msgs
-	msgs [][]byte   // not begun
+	out   [][32]byte
+	msgs  [][]byte
+	order []int32 // of msgs: indexes of those not begun
+	whole []int32 // what order was cut from, kept for the next call
 }
 
 var batches = sync.Pool{New: func() any { return newBatch() }}
@@ -42,7 +46,7 @@ func (c *choice) sum(out [][32]byte, msgs [][]byte) {
 		return
 	}
 	b := batches.Get().(*batch)
-	b.out, b.msgs = out, msgs
+	b.take(out, msgs)
 	for left := b.left(); left > 0; left = b.left() {
 		if k := c[min(left, maxLanes)]; k.blocks == nil {
 			b.each()
@@ -50,7 +54,29 @@ func (c *choice) sum(out [][32]byte, msgs [][]byte) {
 			b.run(c, k)
 		}
 	}
+	b.out, b.msgs = nil, nil
 	batches.Put(b)
+}
+
+// take puts messages in order: the longest first, for short ones fill the lanes
+// at the end better. Lengths that need as many bits count as equal.
+func (b *batch) take(out [][32]byte, msgs [][]byte) {
+	var first [bits.UintSize]int // of the lengths of so many bits; above all that are longer
+	for _, m := range msgs {
+		first[bits.Len(uint(len(m)))]++
+	}
+	at := 0
+	for i := len(first) - 1; i >= 0; i-- {
+		first[i], at = at, at+first[i]
+	}
+	b.out, b.msgs = out, msgs
+	b.whole = slices.Grow(b.whole[:0], len(msgs))[:len(msgs)]
+	for i, m := range msgs {
+		class := &first[bits.Len(uint(len(m)))]
+		b.whole[*class] = int32(i)
+		*class++
+	}
+	b.order = b.whole
 }
 
 func sumEach(out [][32]byte, msgs [][]byte) {
@@ -60,7 +86,7 @@ func sumEach(out [][32]byte, msgs [][]byte) {
 }
 
 // left counts the messages without a digest.
-func (b *batch) left() int { return b.busy + len(b.begun) + len(b.msgs) }
+func (b *batch) left() int { return b.busy + len(b.begun) + len(b.order) }
 
 // each finishes all messages one after the other.
 func (b *batch) each() {
@@ -69,8 +95,10 @@ func (b *batch) each() {
 	}
 	b.free = append(b.free, b.begun...)
 	b.begun = b.begun[:0]
-	sumEach(b.out, b.msgs)
-	b.out, b.msgs = nil, nil
+	for _, i := range b.order {
+		b.out[i] = sha256.Sum256(b.msgs[i])
+	}
+	b.order = nil
 }
 
 // run hashes with k until another kernel suits those that are left better.
@@ -90,7 +118,7 @@ func (b *batch) run(c *choice, k *kernel) {
 
 // fill gives every idle lane of k a message, the begun ones first.
 func (b *batch) fill(k *kernel) {
-	for l := 0; b.busy < k.lanes && len(b.begun)+len(b.msgs) > 0; l++ {
+	for l := 0; b.busy < k.lanes && len(b.begun)+len(b.order) > 0; l++ {
 		if b.lanes[l] != nil {
 			continue
 		}
@@ -100,8 +128,8 @@ func (b *batch) fill(k *kernel) {
 		} else {
 			last := len(b.free) - 1
 			r, b.free = b.free[last], b.free[:last]
-			r.begin(&b.out[0], b.msgs[0])
-			b.out, b.msgs = b.out[1:], b.msgs[1:]
+			r.begin(&b.out[b.order[0]], b.msgs[b.order[0]])
+			b.order = b.order[1:]
 		}
 		for i, w := range r.state {
 			b.state[i*k.word+l*k.lane] = w

@@ -7,7 +7,7 @@ import "golang.org/x/sys/cpu"
 // available lists the kernels this processor can run.
 func available() (kernels []*kernel) {
 	x := &cpu.X86
-	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ {
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL {
 		kernels = append(kernels, &kernel{name: "avx512", lanes: 16, word: 16, lane: 1, blocks: blocksAVX512})
 	}
 	if x.HasAVX2 {

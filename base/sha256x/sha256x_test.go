@@ -2,6 +2,7 @@ package sha256x
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -154,6 +155,23 @@ func TestFinishWithinThePadding(t *testing.T) {
 	c := always(k)
 	c[1] = portable()
 	check(t, c, [][]byte{randomBytes(8, 100), randomBytes(9, 64+60)})
+}
+
+// refusing is a hash that does not take up what another saved.
+type refusing struct{ saver }
+
+func (refusing) UnmarshalBinary([]byte) error { return errors.New("another format") }
+
+func TestFinishAnew(t *testing.T) {
+	msg := randomBytes(16, 1000)
+	var r run
+	var out [32]byte
+	r.begin(&out, msg)
+	r.advance(3)
+	(&alone{hash: refusing{}}).finish(&r)
+	if out != sha256.Sum256(msg) {
+		t.Errorf("got %x", out)
+	}
 }
 
 func TestSameMessageAndOverlaps(t *testing.T) {
