@@ -170,16 +170,20 @@ func checkName(name string) error {
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // cleanReason makes an error a text that every engine stores.
-func cleanReason(err error) string {
-	text := strings.Map(func(r rune) rune {
+func cleanReason(err error) string { return cleanText(err.Error(), maxReason) }
+
+// cleanText is text with what is no UTF-8 or a control character replaced,
+// limit bytes of it at most.
+func cleanText(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
 		if isControl(r) {
 			return utf8.RuneError
 		}
 		return r
-	}, strings.ToValidUTF8(err.Error(), string(utf8.RuneError)))
-	for len(text) > maxReason {
-		_, n := utf8.DecodeLastRuneInString(text[:maxReason])
-		text = text[:maxReason-n]
+	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
+	for len(text) > limit {
+		_, n := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-n]
 	}
 	return text
 }

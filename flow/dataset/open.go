@@ -1,0 +1,130 @@
+package dataset
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/pack"
+	"github.com/firth-project/firth/base/source"
+)
+
+// openSource is a source that is kept open.
+type openSource struct {
+	*source.Source
+	version time.Time // of the row it was opened by
+	looked  time.Time // when the row was last looked at
+}
+
+// lookAgain is how long a source is read without a look at its row, which
+// another process may have given new options.
+const lookAgain = 5 * time.Second
+
+// origin names a source in the indexes of pieces.
+func origin(id int64) string { return "source/" + strconv.FormatInt(id, 10) }
+
+// opened returns a source ready to be read. One that is not there is
+// Unavailable: a disk that is not mounted, perhaps, and no reason to skip all
+// of its files.
+func (s *Service) opened(ctx context.Context, id int64) (*source.Source, error) {
+	s.mu.Lock()
+	kept, ok := s.sources[id]
+	s.mu.Unlock()
+	now := s.clock()
+	if ok && now.Sub(kept.looked) < lookAgain {
+		return kept.Source, nil
+	}
+	row, err := sourceByID(ctx, s.db.Read(), id)
+	if err != nil {
+		return nil, err
+	}
+	if ok && kept.version.Equal(row.UpdatedAt) {
+		return s.keep(id, openSource{kept.Source, row.UpdatedAt, now}), nil
+	}
+	src, err := s.connect(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	return s.keep(id, openSource{src, row.UpdatedAt, now}), nil
+}
+
+// keep remembers an open source, unless somebody was faster. Files of the one
+// before stay open.
+func (s *Service) keep(id int64, o openSource) *source.Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept, ok := s.sources[id]; ok && kept.Source != o.Source && kept.version.Equal(o.version) {
+		_ = o.Close()
+		return kept.Source
+	}
+	s.sources[id] = o
+	return o.Source
+}
+
+func (s *Service) connect(ctx context.Context, row sourceRow) (*source.Source, error) {
+	spec := source.Spec{URL: row.URL}
+	if row.Options != nil {
+		text, err := s.seal.Open(row.Options)
+		if err != nil {
+			return nil, fault.Wrap(err, "options of source %d", row.ID)
+		}
+		if err := json.Unmarshal(text, &spec.Options); err != nil {
+			return nil, fault.Wrap(err, "options of source %d", row.ID)
+		}
+	}
+	src, err := source.Open(context.WithoutCancel(ctx), spec) // kept longer than this job
+	if fault.Is(err, fault.NotFound) {
+		err = fault.Mark(fault.Unavailable, err)
+	}
+	return src, err
+}
+
+// forget drops a source whose row has changed.
+func (s *Service) forget(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept, ok := s.sources[id]; ok {
+		_ = kept.Close()
+		delete(s.sources, id)
+	}
+}
+
+// OpenSource opens a file that an index of a piece names, for packing and for
+// reading pieces later. Another version than the one named is Conflict, one
+// that is gone NotFound.
+func (s *Service) OpenSource(ctx context.Context, f pack.Source) (pack.File, error) {
+	number, isOurs := strings.CutPrefix(f.Origin, "source/")
+	id, err := strconv.ParseInt(number, 10, 64)
+	if !isOurs || err != nil {
+		return nil, fault.New(fault.NotFound, "origin %.200q: no dataset has such a source", f.Origin)
+	}
+	src, err := s.opened(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	file, err := src.Open(ctx, f.Path, f.ID)
+	if err != nil {
+		return nil, err
+	}
+	return sourceFile{file, ctx}, nil
+}
+
+// sourceFile is a file of a source as packing takes it.
+type sourceFile struct {
+	*source.File
+	ctx context.Context
+}
+
+// Check reports whether the file is still the version that was opened.
+func (f sourceFile) Check() error { return f.File.Check(f.ctx) }
+
+// opener opens the sources of entries; it is a pack.Opener.
+type opener struct{ s *Service }
+
+// Open is OpenSource by the name that packing knows.
+func (o opener) Open(ctx context.Context, f pack.Source) (pack.File, error) {
+	return o.s.OpenSource(ctx, f)
+}

@@ -1,0 +1,453 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/firth-project/firth/base/dag"
+	"github.com/firth-project/firth/base/db"
+	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/job"
+	"github.com/firth-project/firth/base/pack"
+)
+
+// runPack packs a chunk. Whoever takes a chunk raises its epoch, and only the
+// latest epoch writes: a worker that was taken for dead changes nothing.
+func (s *Service) runPack(ctx context.Context, a chunkArgs) error {
+	c, err := rowOfChunk(ctx, s.db.Read(), a.Chunk)
+	if err != nil {
+		return err
+	}
+	leave, err := s.enter(s.chunkDir(c))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	p, mine, err := s.takeChunk(ctx, &c)
+	if err != nil {
+		return s.settleChunk(ctx, c, err)
+	}
+	if !mine {
+		if c.State == ChunkPacked || c.State == ChunkRemoved || p.State == Removed {
+			return s.clearChunk(c)
+		}
+		return nil
+	}
+	m := &meter{s: s, chunk: c}
+	err = s.while(ctx, m.look, func(ctx context.Context) error { return s.packChunk(ctx, p, c, m) })
+	switch {
+	case err == nil:
+		return s.clearChunk(c)
+	case errors.Is(err, errRest):
+		return s.giveBack(context.WithoutCancel(ctx), c, m)
+	case ctx.Err() != nil || isLater(err): // the process stops; the next one goes on
+		return err
+	}
+	return s.settleChunk(ctx, c, err)
+}
+
+func (s *Service) chunkDir(c chunkRow) string {
+	return s.workDir(c.PreparationID, "chunk-"+strconv.FormatInt(c.ID, 10))
+}
+
+// takeChunk makes a chunk this worker's, if it is to be packed now.
+func (s *Service) takeChunk(ctx context.Context, c *chunkRow) (p preparationRow, mine bool, err error) {
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		if p, err = rowOfPreparation(ctx, tx, c.PreparationID); err != nil {
+			return err
+		}
+		if *c, err = rowOfChunk(ctx, tx, c.ID); err != nil {
+			return err
+		}
+		wanted := c.State == ChunkWaiting || c.State == ChunkPacking || c.State == ChunkFailed
+		if mine = wanted && p.State.works() && due(p, *c); !mine {
+			return nil
+		}
+		now := s.now()
+		return c.update(ctx, tx, []ChunkState{c.State}, c.Epoch, now,
+			"state = ?, epoch = epoch + 1, worker = ?, reason = '', next_attempt_at = NULL, started_at = ?, base_bytes = done_bytes",
+			ChunkPacking, s.settings.Worker, now)
+	})
+	return p, mine, err
+}
+
+// meter watches over a chunk that is being packed: whether it is still wanted,
+// and how far it is.
+type meter struct {
+	s           *Service
+	chunk       chunkRow
+	files, done atomic.Int64
+	told        int64
+	at          time.Time
+}
+
+func (m *meter) progress(entries, bytes int64) {
+	m.files.Store(entries)
+	m.done.Store(bytes)
+}
+
+// look writes the progress down and reports whether to go on.
+func (m *meter) look(ctx context.Context) (bool, error) {
+	c, err := rowOfChunk(ctx, m.s.db.Read(), m.chunk.ID)
+	if err != nil {
+		return true, err
+	}
+	p, err := rowOfPreparation(ctx, m.s.db.Read(), c.PreparationID)
+	if err != nil {
+		return true, err
+	}
+	if c.State != ChunkPacking || c.Epoch != m.chunk.Epoch || !p.State.works() {
+		return false, nil
+	}
+	now := m.s.now()
+	if done := m.done.Load(); done != m.told && now.Sub(m.at) >= m.s.settings.Interval {
+		m.told, m.at = done, now
+		return true, quiet(m.write(ctx, ChunkPacking))
+	}
+	return true, nil
+}
+
+func (m *meter) write(ctx context.Context, to ChunkState) error {
+	return m.s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		c := m.chunk
+		return c.update(ctx, tx, []ChunkState{ChunkPacking}, m.chunk.Epoch, m.s.now(), "state = ?, done_files = ?, done_bytes = ?",
+			to, min(m.files.Load(), c.Files), m.done.Load())
+	})
+}
+
+// giveBack lets go of a chunk whose preparation rests. One that rests itself,
+// or is another's now, is not this worker's to change.
+func (s *Service) giveBack(ctx context.Context, c chunkRow, m *meter) error {
+	now, err := rowOfChunk(ctx, s.db.Read(), c.ID)
+	if err != nil {
+		return err
+	}
+	p, err := rowOfPreparation(ctx, s.db.Read(), c.PreparationID)
+	switch {
+	case err != nil:
+		return err
+	case now.State == ChunkRemoved || p.State == Removed:
+		return s.clearChunk(c)
+	case now.State != ChunkPacking || now.Epoch != c.Epoch:
+		return nil
+	}
+	return quiet(m.write(ctx, ChunkWaiting))
+}
+
+// settleChunk writes down why a chunk is not packed, and when it is tried
+// again.
+func (s *Service) settleChunk(ctx context.Context, c chunkRow, reason error) error {
+	now, err := rowOfChunk(ctx, s.db.Read(), c.ID)
+	if err != nil {
+		return err
+	}
+	if now.State != ChunkPacking || now.Epoch != c.Epoch {
+		if fault.Is(reason, fault.Conflict) {
+			return nil // whoever changed it knows better
+		}
+		return reason
+	}
+	n := c.Attempt + 1
+	final := !fault.KindOf(reason).Retry() || n >= attempts
+	pause := s.pauseAfter(n)
+	if err := s.chunkFailed(ctx, c, reason, n, pause, final); err != nil || final {
+		return quiet(err)
+	}
+	return job.Later(pause)
+}
+
+func (s *Service) chunkFailed(ctx context.Context, c chunkRow, reason error, n int64, pause time.Duration, final bool) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		now := s.now()
+		var next *time.Time
+		p := preparationRow{ID: c.PreparationID}
+		if final {
+			why := fault.Wrap(reason, "chunk %d", c.Ordinal)
+			if err := p.update(ctx, tx, []State{Active, Failed}, now, "state = ?, reason = ?", Failed, cleanReason(why)); err != nil {
+				return err
+			}
+			if err := announce(ctx, tx, p, "failed"); err != nil {
+				return err
+			}
+		} else {
+			at := db.Now(now.Add(pause))
+			next = &at
+		}
+		err := c.update(ctx, tx, []ChunkState{ChunkPacking}, c.Epoch, now, "state = ?, reason = ?, attempt = ?, next_attempt_at = ?",
+			ChunkFailed, cleanReason(reason), n, next)
+		if err != nil {
+			return err
+		}
+		return announceChunk(ctx, tx, c)
+	})
+}
+
+// deadPack ends a chunk whose job will not be tried again.
+func (s *Service) deadPack(ctx context.Context, a chunkArgs, reason error) error {
+	c, err := rowOfChunk(ctx, s.db.Read(), a.Chunk)
+	if err != nil || c.State != ChunkPacking {
+		return err
+	}
+	return quiet(s.chunkFailed(ctx, c, reason, c.Attempt+1, 0, true))
+}
+
+// clearChunk removes what was left on this machine of a chunk that is over.
+func (s *Service) clearChunk(c chunkRow) error {
+	dirs, err := filepath.Glob(filepath.Join(s.chunkDir(c), "[0-9]*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if err := pack.Sweep(dir); err != nil && !fault.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return os.RemoveAll(s.chunkDir(c))
+}
+
+// packing is one run over a chunk.
+type packing struct {
+	s     *Service
+	p     preparationRow
+	c     chunkRow
+	prof  dag.Profile
+	list  *Catalog
+	at    map[int64]string // where each source is in the dataset
+	meter *meter
+}
+
+func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m *meter) error {
+	list, done, err := s.openCatalog(ctx, c.List)
+	if err != nil {
+		return err
+	}
+	defer done()
+	k := &packing{s: s, p: p, c: c, list: list, at: map[int64]string{}, meter: m}
+	if k.prof, err = dag.ProfileNamed(""); err != nil {
+		return err
+	}
+	sources, err := sourcesOf(ctx, s.db.Read(), p.DatasetID)
+	if err != nil {
+		return err
+	}
+	for _, src := range sources {
+		k.at[src.ID] = src.At
+	}
+	made, root, err := k.run(ctx)
+	if err != nil {
+		return err
+	}
+	return k.keep(ctx, made, root)
+}
+
+// run makes the pieces of a chunk: one, of the last chunk as many as the nodes
+// above all chunks take, or none if everything was packed before.
+func (k *packing) run(ctx context.Context) (made []pack.Made, root string, err error) {
+	if !k.c.Last {
+		m, err := pack.Run(ctx, k.job(0))
+		return []pack.Made{m}, "", err
+	}
+	if k.c.Files == 0 && k.p.Prior != 0 {
+		before, err := rowOfPreparation(ctx, k.s.db.Read(), k.p.Prior)
+		if err != nil {
+			return nil, "", err
+		}
+		spine := &spine{k: k}
+		if err := spine.write(ctx, k.packed(none), nil); err != nil || spine.Root == before.Root {
+			return nil, spine.Root, err
+		}
+	}
+	for spine := (&spine{k: k}); ; spine = spine.next() {
+		j := k.job(len(made))
+		if spine.piece > 0 {
+			j.Entries, j.Progress = func(int64) iter.Seq2[pack.Entry, error] { return func(func(pack.Entry, error) bool) {} }, nil
+		}
+		j.Tail = spine.tail
+		m, err := pack.Run(ctx, j)
+		if err != nil {
+			return nil, "", err
+		}
+		if spine.piece == 0 {
+			spine.first = m.Outcomes
+		}
+		made = append(made, m)
+		if err := spine.load(); err != nil || !spine.Full {
+			return made, spine.Root, err
+		}
+	}
+}
+
+// job is the n-th piece of the chunk.
+func (k *packing) job(n int) pack.Job {
+	rules := k.p.Rules
+	least := rules.MinPieceSize
+	if least == 0 {
+		least = min(k.s.settings.MinPieceSize, rules.PieceSize)
+	}
+	return pack.Job{
+		Entries: k.entries, Open: opener{k.s}, Dir: k.dir(n), Export: rules.Export, Progress: k.meter.progress,
+		Settings: pack.Settings{
+			Profile: k.prof, MaxPadded: rules.PieceSize, MinPadded: least, NoDedup: rules.NoDedup,
+			Workers: k.s.settings.Workers, Checkpoint: k.s.settings.Checkpoint,
+		},
+	}
+}
+
+func (k *packing) dir(n int) string {
+	return filepath.Join(k.s.chunkDir(k.c), strconv.Itoa(n))
+}
+
+// wanted reports whether a record becomes an entry. Directories need be named
+// only where a piece may be the whole dataset.
+func (k *packing) wanted(r Record) bool {
+	return r.State == FilePending && (r.Kind != KindDirectory || k.p.Prior == 0)
+}
+
+// entries yields what the chunk's list says is to pack.
+func (k *packing) entries(from int64) iter.Seq2[pack.Entry, error] {
+	return func(yield func(pack.Entry, error) bool) {
+		n := int64(0)
+		for r, err := range k.list.From("") {
+			if err != nil {
+				yield(pack.Entry{}, err)
+				return
+			}
+			if !k.wanted(r) {
+				continue
+			}
+			if n++; n > from && !yield(k.entry(r), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (k *packing) entry(r Record) pack.Entry {
+	e := pack.Entry{Origin: origin(r.Source), Path: r.Path, ID: r.ID, Size: r.Size, Length: r.Size, Target: r.Target}
+	if at := k.at[r.Source]; at != "" {
+		e.At = strings.TrimPrefix(r.Path, at+"/")
+	}
+	switch r.Kind {
+	case KindLink:
+		e.Kind, e.Size, e.Length = pack.Symlink, 0, 0
+	case KindDirectory:
+		e.Kind, e.Size, e.Length = pack.Directory, 0, 0
+	}
+	if len(r.Parts) > 0 {
+		e.Offset, e.Length = r.Parts[0].Offset, r.Parts[0].Length
+	}
+	return e
+}
+
+// none is the outcomes of nothing.
+func none(func(pack.Outcome, error) bool) {}
+
+// packed yields the chunk's list with what became of its entries.
+func (k *packing) packed(outcomes pack.Outcomes) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		next, stop := iter.Pull2(outcomes)
+		defer stop()
+		for r, err := range k.list.From("") {
+			if err == nil && k.wanted(r) {
+				o, err2, ok := next()
+				switch {
+				case !ok:
+					err = fault.New(fault.Internal, "chunk %d: %q has no outcome", k.c.ID, r.Path)
+				case err2 != nil:
+					err = err2
+				default:
+					err = k.became(&r, o)
+				}
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// became writes an outcome into a record.
+func (k *packing) became(r *Record, o pack.Outcome) error {
+	if o.Skipped != "" {
+		r.State, r.Reason = FileSkipped, cleanText(o.Skipped, maxReason)
+		return nil
+	}
+	r.State = FilePacked
+	if r.Kind == KindDirectory {
+		return nil
+	}
+	part := Part{Piece: k.c.Ordinal, Length: r.Size, CAROffset: o.CAROffset, CARLength: o.CARLength}
+	if len(r.Parts) == 0 {
+		r.CID, r.TreeSize = o.Link.Cid, o.Link.TreeSize
+		part.CID = r.CID
+		r.Parts = []Part{part}
+		return nil
+	}
+	file, err := dag.PartFile(k.prof, o.Tops, discard)
+	if err != nil {
+		return fault.Wrap(err, "%q", r.Path)
+	}
+	part.Offset, part.Length, part.CID, part.Tops = r.Parts[0].Offset, r.Parts[0].Length, file.Cid, o.Tops
+	r.Parts = []Part{part}
+	return nil
+}
+
+// keep makes the pieces known: their indexes, what became of each file, and
+// then all rows at once.
+func (k *packing) keep(ctx context.Context, made []pack.Made, root string) error {
+	outcomes := pack.Outcomes(none)
+	if len(made) > 0 {
+		outcomes = made[0].Outcomes
+	}
+	key := blobKey(k.p.ID, fmt.Sprintf("%d-%d.packed", k.c.Ordinal, k.c.Epoch))
+	err := k.s.putBlob(ctx, key, func(w io.Writer) error {
+		_, err := writeCatalog(w, k.packed(outcomes))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range made {
+		if err := k.s.pieces.KeepIndex(ctx, m.Piece.CIDv2.String(), m.Index); err != nil {
+			return err
+		}
+	}
+	return k.s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error { return k.commit(ctx, tx, made, root, key) })
+}
+
+func (k *packing) commit(ctx context.Context, tx *db.Tx, made []pack.Made, root, outcome string) error {
+	p, c, now := k.p, k.c, k.s.now()
+	pieces, cars, skipped, files, bytes := []int64{}, []string{}, int64(0), int64(0), int64(0)
+	for _, m := range made {
+		skipped, files, bytes = skipped+m.Skipped, files+m.Files, bytes+m.Bytes
+		if m.CAR != "" {
+			cars = append(cars, m.CAR)
+		}
+	}
+	if err := k.s.oneDone(ctx, tx, &p, skipped); err != nil {
+		return err
+	}
+	for _, m := range made {
+		piece, err := k.s.pieces.Adopt(ctx, tx, p.ProjectID, fmt.Sprintf("chunk/%d", c.ID), m)
+		if err != nil {
+			return err
+		}
+		pieces = append(pieces, piece.ID)
+	}
+	err := c.update(ctx, tx, []ChunkState{ChunkPacking}, c.Epoch, now,
+		"state = ?, outcome = ?, pieces = ?, cars = ?, root = ?, skipped = ?, done_files = ?, done_bytes = ?, attempt = 0, finished_at = ?",
+		ChunkPacked, outcome, asText(pieces), asText(cars), root, skipped, files, bytes, now)
+	if err != nil {
+		return err
+	}
+	return announceChunk(ctx, tx, c)
+}
