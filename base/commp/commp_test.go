@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	hashhash "github.com/filecoin-project/go-fil-commp-hashhash"
 )
@@ -82,7 +83,7 @@ func TestWriteZerosIsWriteOfZeros(t *testing.T) {
 	for range 20 {
 		a, b := New(), New()
 		for range 1 + r.IntN(4) {
-			data := counter("z", uint64(r.IntN(200_000)))
+			data := counter("z", uint64(r.IntN([]int{200_000, 2_500_000}[r.IntN(2)])))
 			zeros := uint64(r.IntN(700_000))
 			_, _ = a.Write(data)
 			_, _ = b.Write(data)
@@ -321,6 +322,22 @@ func TestReadFrom(t *testing.T) {
 	data := counter("copy", 400_000)
 	w := New()
 	if n, err := io.Copy(w, bytes.NewReader(data)); err != nil || n != 400_000 || w.Size() != 400_000 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if got, _ := w.Sum(); got != pieceOfBytes(t, data) {
+		t.Error("differs")
+	}
+}
+
+// A reader that fails leaves what it gave before, and the stream goes on.
+func TestReadFromAReaderThatFails(t *testing.T) {
+	data := counter("broken", 2*SlotRaw+99)
+	w := New()
+	broken := io.MultiReader(bytes.NewReader(data[:SlotRaw+7]), iotest.ErrReader(io.ErrClosedPipe))
+	if n, err := w.ReadFrom(broken); n != SlotRaw+7 || !errors.Is(err, io.ErrClosedPipe) {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if n, err := w.ReadFrom(iotest.OneByteReader(bytes.NewReader(data[SlotRaw+7:]))); n != SlotRaw+92 || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
 	if got, _ := w.Sum(); got != pieceOfBytes(t, data) {

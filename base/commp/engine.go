@@ -2,7 +2,6 @@ package commp
 
 import (
 	"bytes"
-	"math/bits"
 	"sync"
 )
 
@@ -19,7 +18,8 @@ type engine struct {
 	kernel  kernel
 	zero    *[maxHeight + 1]Node // zero[h] is the root of a tree of height h over zeros
 	scratch []byte
-	tops    []byte
+	tops    []byte // what is left of the slots held, in order
+	held    int    // slots of the batch
 	pair    [2 * nodeSize]byte
 }
 
@@ -79,54 +79,52 @@ func (e *engine) halve(nodes []byte, height int) []byte {
 // root returns the node of a height at most slotHeight over raw, extended with
 // zeros.
 func (e *engine) root(raw []byte, height int) Node {
-	if len(raw) == SlotRaw && height == slotHeight {
-		return Node(e.slots(raw))
-	}
 	if allZero(raw) {
 		return e.zero[height]
 	}
-	nodes := e.quads(raw)
-	for h := 1; h < height; h++ {
+	var nodes []byte
+	h := 1
+	if e.kernel.slot != nil && len(raw) == SlotRaw && height == slotHeight {
+		nodes, h = e.kernel.slot(e.scratch, raw), e.kernel.topsHeight()
+	} else {
+		nodes = e.quads(raw)
+	}
+	for ; h < height; h++ {
 		nodes = e.halve(nodes, h)
 	}
 	return Node(nodes[:nodeSize])
 }
 
-// slots returns the roots of the whole slots in raw, at least one and at most
-// batchSlots, until the next call of anything.
-func (e *engine) slots(raw []byte) []byte {
-	n := len(raw) / SlotRaw
-	var size int // of what is left of a slot
-	for i := range n {
-		tops := e.slotTops(raw[i*SlotRaw : (i+1)*SlotRaw])
-		size = len(tops)
-		copy(e.tops[i*size:], tops)
-	}
-	nodes := e.tops[:n*size]
-	for len(nodes) > n*nodeSize {
+// hold adds a whole slot to the batch, which takes batchSlots.
+func (e *engine) hold(raw []byte) {
+	tops := e.slotTops(raw)
+	copy(e.tops[e.held*len(tops):], tops)
+	e.held++
+}
+
+// roots returns the roots of the slots held, in scratch. They are held still.
+func (e *engine) roots() []byte {
+	nodes := e.scratch[:e.held*max(e.kernel.tops, 1)*nodeSize]
+	copy(nodes, e.tops)
+	for len(nodes) > e.held*nodeSize {
 		e.kernel.nodes(nodes, nodes)
 		nodes = nodes[:len(nodes)/2]
 	}
 	return nodes
 }
 
-// slotTops returns what the kernel leaves of a slot.
+// slotTops returns what the kernel leaves of a slot: one node at least.
 func (e *engine) slotTops(raw []byte) []byte {
-	if n := e.kernel.tops; n > 1 && !allZero(raw) {
+	if e.kernel.slot == nil {
+		root := e.root(raw, slotHeight)
+		return append(e.scratch[:0], root[:]...)
+	}
+	if !allZero(raw) {
 		return e.kernel.slot(e.scratch, raw)
-	} else if n > 1 {
-		zero := e.zero[slotHeight-bits.TrailingZeros(uint(n))]
-		for i := range n {
-			copy(e.scratch[i*nodeSize:], zero[:])
-		}
-		return e.scratch[:n*nodeSize]
 	}
-	if allZero(raw) {
-		return append(e.scratch[:0], e.zero[slotHeight][:]...)
-	}
-	nodes := e.quads(raw)
-	for h := 1; h < slotHeight; h++ {
-		nodes = e.halve(nodes, h)
+	nodes := e.scratch[:0]
+	for range e.kernel.tops {
+		nodes = append(nodes, e.zero[e.kernel.topsHeight()][:]...)
 	}
 	return nodes
 }

@@ -3,6 +3,7 @@ package commp
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math/bits"
 )
 
 // kernel is the one place where hashing happens: two functions over many nodes
@@ -21,6 +22,9 @@ type kernel struct {
 	slot func(scratch, raw []byte) []byte
 	tops int // a power of two, at most mostTops
 }
+
+// topsHeight is the height of what slot leaves.
+func (k kernel) topsHeight() int { return slotHeight - bits.TrailingZeros(uint(k.tops)) }
 
 // portable runs on crypto/sha256 and is what other kernels are held to.
 var portable = kernel{name: "portable", quads: quadsPortable, nodes: nodesPortable}

@@ -95,11 +95,14 @@ func (t *Tree) SetAt(off int64, raw []byte) error {
 	defer t.engines.Put(e)
 	slot := int(off / SlotRaw)
 	for len(raw) >= SlotRaw {
-		n := min(len(raw)/SlotRaw, batchSlots)
-		if err := t.put(slot, size, e.slots(raw[:n*SlotRaw])); err != nil {
+		e.held = 0
+		for ; len(raw) >= SlotRaw && e.held < batchSlots; raw = raw[SlotRaw:] {
+			e.hold(raw[:SlotRaw])
+		}
+		if err := t.put(slot, size, e.roots()); err != nil {
 			return err
 		}
-		slot, raw = slot+n, raw[n*SlotRaw:]
+		slot += e.held
 	}
 	if len(raw) == 0 {
 		return nil

@@ -1,5 +1,10 @@
 package commp
 
+import (
+	"errors"
+	"io"
+)
+
 // Writer computes the commitment of a byte stream as it is written. It is for
 // one goroutine, starts none and needs no Close. The zero Writer is not usable.
 //
@@ -20,12 +25,14 @@ func newWriter(k kernel) *Writer {
 
 // Reset empties the Writer for the next stream.
 func (w *Writer) Reset() {
-	w.peaks.slots = 0
+	w.peaks.slots, w.engine.held = 0, 0
 	w.carry = w.carry[:0]
 }
 
 // Size returns the raw bytes written since New or Reset.
-func (w *Writer) Size() uint64 { return w.peaks.slots*SlotRaw + uint64(len(w.carry)) }
+func (w *Writer) Size() uint64 {
+	return (w.peaks.slots+uint64(w.engine.held))*SlotRaw + uint64(len(w.carry))
+}
 
 // Write appends p to the stream. It fails, with ErrInput and nothing taken,
 // only where the stream would outgrow MaxPaddedSize.
@@ -40,15 +47,49 @@ func (w *Writer) Write(p []byte) (int, error) {
 		p = p[k:]
 		w.flush()
 	}
-	for len(p) >= SlotRaw {
-		k := min(len(p)/SlotRaw, batchSlots) * SlotRaw
-		for roots := w.engine.slots(p[:k]); len(roots) > 0; roots = roots[nodeSize:] {
-			w.peaks.push(w.engine, Node(roots), slotHeight)
-		}
-		p = p[k:]
+	for ; len(p) >= SlotRaw; p = p[SlotRaw:] {
+		w.slot(p[:SlotRaw])
 	}
 	w.carry = append(w.carry, p...)
 	return n, nil
+}
+
+// ReadFrom appends all that r gives until io.EOF, without the copy that Write
+// makes of what is less than a slot. It fails as Write does, and with what r
+// fails with; what was read before is part of the stream.
+func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
+	for {
+		at := len(w.carry)
+		k, err := r.Read(w.carry[at:SlotRaw])
+		if err := w.room(uint64(k)); err != nil {
+			return n, err
+		}
+		w.carry = w.carry[:at+k]
+		w.flush()
+		n += int64(k)
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// slot appends a whole slot.
+func (w *Writer) slot(raw []byte) {
+	w.engine.hold(raw)
+	if w.engine.held == batchSlots {
+		w.push(&w.peaks)
+		w.engine.held = 0
+	}
+}
+
+// push appends the slots held to peaks.
+func (w *Writer) push(p *peaks) {
+	for roots := w.engine.roots(); len(roots) > 0; roots = roots[nodeSize:] {
+		p.push(w.engine, Node(roots), slotHeight)
+	}
 }
 
 // WriteZeros appends n zero bytes, at the cost of a few hundred hashes at most
@@ -62,6 +103,10 @@ func (w *Writer) WriteZeros(n uint64) error {
 		w.appendZeros(int(k))
 		n -= k
 		w.flush()
+	}
+	if n >= SlotRaw {
+		w.push(&w.peaks)
+		w.engine.held = 0
 	}
 	for n >= SlotRaw {
 		h := slotHeight
@@ -91,7 +136,7 @@ func (w *Writer) appendZeros(n int) {
 // flush hashes the carried slot when it is full.
 func (w *Writer) flush() {
 	if len(w.carry) == SlotRaw {
-		w.peaks.push(w.engine, w.engine.root(w.carry, slotHeight), slotHeight)
+		w.slot(w.carry)
 		w.carry = w.carry[:0]
 	}
 }
@@ -114,16 +159,13 @@ func (w *Writer) SumPadded(padded uint64) (Piece, error) {
 }
 
 func (w *Writer) sum(height int) Piece {
-	var root Node
-	switch {
-	case height < slotHeight:
-		root = w.engine.root(w.carry, height)
-	case len(w.carry) == 0:
-		root = w.peaks.root(w.engine, height)
-	default:
-		p := w.peaks
-		p.push(w.engine, w.engine.root(w.carry, slotHeight), slotHeight)
-		root = p.root(w.engine, height)
+	if height < slotHeight {
+		return pieceOf(w.engine.root(w.carry, height), w.Size(), height)
 	}
-	return pieceOf(root, w.Size(), height)
+	p := w.peaks
+	w.push(&p)
+	if len(w.carry) > 0 {
+		p.push(w.engine, w.engine.root(w.carry, slotHeight), slotHeight)
+	}
+	return pieceOf(p.root(w.engine, height), w.Size(), height)
 }
