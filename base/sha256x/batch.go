@@ -46,6 +46,12 @@ func (c *choice) sum(out [][32]byte, msgs [][]byte) {
 		return
 	}
 	b := batches.Get().(*batch)
+	b.sum(c, out, msgs)
+	batches.Put(b)
+}
+
+// sum hashes messages in as many turns as the choice of kernels changes.
+func (b *batch) sum(c *choice, out [][32]byte, msgs [][]byte) {
 	b.take(out, msgs)
 	for left := b.left(); left > 0; left = b.left() {
 		if k := c[min(left, maxLanes)]; k.blocks == nil {
@@ -55,7 +61,6 @@ func (c *choice) sum(out [][32]byte, msgs [][]byte) {
 		}
 	}
 	b.out, b.msgs = nil, nil
-	batches.Put(b)
 }
 
 // take puts messages in order: the longest first, for short ones fill the lanes

@@ -211,18 +211,6 @@ func TestConcurrentUse(t *testing.T) {
 	})
 }
 
-func TestAllocatesNothing(t *testing.T) {
-	msgs := slices.Repeat([][]byte{randomBytes(13, 3000)}, 33)
-	msgs[5] = msgs[5][:2999]
-	msgs[6] = randomBytes(14, 9000)
-	out := make([][32]byte, len(msgs))
-	eachChoice(t, func(t *testing.T, c *choice) {
-		if n := testing.AllocsPerRun(20, func() { c.sum(out, msgs) }); n >= 1 {
-			t.Errorf("%v allocations a call", n)
-		}
-	})
-}
-
 func TestSumPanicsForUnequalLengths(t *testing.T) {
 	defer func() {
 		if recover() == nil {
