@@ -240,7 +240,8 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 		return nil
 	}
 	h, err := gateway.New(gateway.Config{
-		Blocks: in.blocks, Pieces: s.pieces, Doorman: doorman, Access: cfg.Gateway.Access, Secret: in.secret, Clock: time.Now, Log: a.log,
+		Blocks: in.blocks, Pieces: s.pieces, Doorman: doorman, Access: cfg.Gateway.Access,
+		PieceRate: cfg.Gateway.PieceRate, Secret: in.secret, Clock: time.Now, Log: a.log,
 	})
 	if err != nil {
 		return err

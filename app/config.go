@@ -53,7 +53,8 @@ type Listen struct {
 
 // Gateway says who may read.
 type Gateway struct {
-	Access string `koanf:"access" doc:"token: reading needs a token or a piece link; public: anyone who reaches the address may read"`
+	Access    string `koanf:"access" doc:"token: reading needs a token or a piece link; public: anyone who reaches the address may read"`
+	PieceRate int64  `koanf:"piece_rate" doc:"bytes a second of pieces that each client address may read; 0 is without limit"`
 }
 
 // Chain says which Filecoin node to ask.
@@ -243,6 +244,9 @@ func (c Config) validate() error {
 	}
 	if !slices.Contains([]string{AccessToken, AccessPublic}, c.Gateway.Access) {
 		return invalid("gateway.access", "%q is neither %s nor %s", c.Gateway.Access, AccessToken, AccessPublic)
+	}
+	if c.Gateway.PieceRate < 0 {
+		return invalid("gateway.piece_rate", "%d is below 0", c.Gateway.PieceRate)
 	}
 	for key, n := range map[string]int64{"piece.max_size": c.Piece.MaxSize, "piece.min_size": c.Piece.MinSize} {
 		if n < 128 || n&(n-1) != 0 || n > 64<<30 {

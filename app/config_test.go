@@ -115,6 +115,7 @@ func TestConfigRefusals(t *testing.T) {
 		"no address":        {flags: map[string]any{"listen.api": "here"}, say: "listen.api"},
 		"no gateway":        {flags: map[string]any{"listen.gateway": "here"}, say: "listen.gateway"},
 		"no URL":            {flags: map[string]any{"public_url": "example.org"}, say: "public_url"},
+		"piece rate":        {flags: map[string]any{"gateway.piece_rate": int64(-1)}, say: "gateway.piece_rate"},
 		"access":            {flags: map[string]any{"gateway.access": "all"}, say: "gateway.access"},
 		"no power of two":   {flags: map[string]any{"piece.max_size": 1000}, say: "piece.max_size"},
 		"piece too large":   {flags: map[string]any{"piece.max_size": 128 << 30}, say: "piece.max_size"},

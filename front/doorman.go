@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -164,8 +165,8 @@ func (d *Doorman) close(w *recorder, r *http.Request, v *visit, began time.Time,
 	d.log.Log(r.Context(), level, "request", attrs...)
 }
 
-// recorder remembers what was answered. Unwrap keeps Flush, deadlines and
-// sendfile reachable through http.ResponseController.
+// recorder remembers what was answered. Unwrap keeps Flush and deadlines
+// reachable through http.ResponseController, ReadFrom keeps sendfile.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -185,6 +186,16 @@ func (w *recorder) Write(p []byte) (int, error) {
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom, by which a file is sent by the system.
+func (w *recorder) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.bytes += n
 	return n, err
 }
 

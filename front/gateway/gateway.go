@@ -29,27 +29,33 @@ type Pieces interface {
 	OpenCached(p piece.Piece) (f *os.File, ok bool)
 }
 
-// Config is what the gateway serves, and to whom. All of it is needed.
+// Config is what the gateway serves, and to whom. All of it is needed but
+// PieceRate.
 type Config struct {
 	Blocks  blockstore.Blockstore // of which only local blocks are served
 	Pieces  Pieces
 	Doorman *front.Doorman
 	Access  string // AccessToken or AccessPublic
-	Secret  []byte // of the Links whose tokens open pieces
-	Clock   func() time.Time
-	Log     *slog.Logger
+	// PieceRate is how many bytes a second of pieces each client, by its address,
+	// may read; 0 is without limit.
+	PieceRate int64
+	Secret    []byte // of the Links whose tokens open pieces
+	Clock     func() time.Time
+	Log       *slog.Logger
 }
 
 // door is the gateway with what its routes share.
 type door struct {
 	pieces Pieces
 	links  *Links
+	limits *limits
 	public bool
 	log    *slog.Logger
 }
 
 // maxReaders is how many requests are answered at a time; each holds at most
-// two blocks, 8 MiB, in memory. The next one is told to come again.
+// 8 MiB in memory, save the few that flow/piece lets have 16. The next one is
+// told to come again.
 const maxReaders = 256
 
 // New makes the gateway's handler, doorman included.
@@ -57,7 +63,10 @@ func New(c Config) (http.Handler, error) {
 	if c.Access != AccessToken && c.Access != AccessPublic {
 		return nil, fault.New(fault.Invalid, "gateway access: %q is neither %s nor %s", c.Access, AccessToken, AccessPublic)
 	}
-	d := &door{pieces: c.Pieces, links: NewLinks(c.Secret, "", c.Clock), public: c.Access == AccessPublic, log: c.Log}
+	d := &door{
+		pieces: c.Pieces, links: NewLinks(c.Secret, "", c.Clock), limits: newLimits(c.PieceRate),
+		public: c.Access == AccessPublic, log: c.Log,
+	}
 	dags, err := serveDAGs(c.Blocks)
 	if err != nil {
 		return nil, err

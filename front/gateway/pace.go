@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -48,6 +50,25 @@ func (p *pacer) Write(b []byte) (int, error) {
 	return p.ResponseWriter.Write(b)
 }
 
+// ReadFrom implements io.ReaderFrom, which io.CopyN finds: what knows how to
+// send itself does, in steps that come back here, and a step of a file goes on
+// to the connection, which has the system send it.
+func (p *pacer) ReadFrom(r io.Reader) (int64, error) {
+	limited, _ := r.(*io.LimitedReader)
+	if limited != nil {
+		switch from := limited.R.(type) {
+		case *stream:
+			n, err := from.CopyN(p, limited.N)
+			limited.N -= n
+			return n, err
+		case *os.File:
+			_ = p.control.SetWriteDeadline(time.Now().Add(patience)) // see paced
+			return io.Copy(p.ResponseWriter, r)
+		}
+	}
+	return io.Copy(struct{ io.Writer }{p}, r)
+}
+
 // Unwrap is http.ResponseController's way to the connection.
 func (p *pacer) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
@@ -91,6 +112,12 @@ func (p *private) WriteHeader(status int) {
 func (p *private) Write(b []byte) (int, error) {
 	p.begin()
 	return p.ResponseWriter.Write(b)
+}
+
+// ReadFrom passes on what the pacer knows how to send.
+func (p *private) ReadFrom(r io.Reader) (int64, error) {
+	p.begin()
+	return io.Copy(p.ResponseWriter, r)
 }
 
 // Unwrap is http.ResponseController's way to the connection.

@@ -45,7 +45,7 @@ func (d *door) servePiece(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/vnd.ipld.car")
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", p.CID+".car"))
 	h.Set("Cache-Control", "public, max-age=29030400, immutable")
-	source := &watched{ReadSeeker: car}
+	source := &stream{ReadSeeker: car, ctx: r.Context(), limit: d.limits.of(r)}
 	http.ServeContent(w, r, "", time.Time{}, source)
 	if source.err != nil && r.Context().Err() == nil {
 		front.Note(r.Context(), source.err)
@@ -78,18 +78,4 @@ func (d *door) open(r *http.Request, p piece.Piece) (io.ReadSeekCloser, error) {
 		return f, nil
 	}
 	return d.pieces.Open(r.Context(), p.CID)
-}
-
-// watched remembers why reading ended early.
-type watched struct {
-	io.ReadSeeker
-	err error
-}
-
-func (s *watched) Read(b []byte) (int, error) {
-	n, err := s.ReadSeeker.Read(b)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
 }
