@@ -3,9 +3,10 @@ package source
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -115,17 +116,17 @@ func (b *backend) start(ctx context.Context, root string, options map[string]str
 	return f, isFile, err
 }
 
-// startFault is remoteFault for what is wrong before the first request: bad
-// options, for which rclone has words but no kinds.
+// startFault is remoteFault for what is wrong before a tree can be asked:
+// unless the network says so, it is the options, for which rclone has words but
+// no kinds.
 func startFault(err error) error {
-	text := err.Error()
-	for _, words := range []string{"not found", "couldn't parse", "couldn't decrypt", "couldn't connect to ssh-agent", "odd number", "parse", "failed to read",
-		"not formatted", "no authentication", "need", "empty token", "credentials", "must", "can't", "failed to set up", "invalid"} {
-		if strings.Contains(text, words) && statusOf(err) == 0 && !strings.Contains(text, "connection refused") {
-			return fault.New(fault.Invalid, "options: %w", err)
-		}
+	marked := remoteFault(err)
+	var network net.Error
+	if !fault.Is(marked, fault.Unavailable) || statusOf(err) != 0 || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		return marked
 	}
-	return remoteFault(err)
+	return fault.New(fault.Invalid, "options: %w", err)
 }
 
 // close ends what the backend has running.

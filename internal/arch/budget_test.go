@@ -10,8 +10,10 @@ import (
 
 // packageBudget is how many packages, the standard library's included, a build
 // of the binary may compile. A library that would pass it needs a reason
-// beside the new figure.
-const packageBudget = 1150
+// beside the new figure: 1,150 held the product without datasets; the six
+// backends of rclone that base/source reads through bring 530 more, the SDKs of
+// AWS, Google and Azure most of them.
+const packageBudget = 1600
 
 // TestBudget holds the weight of the binary: every package compiled is paid for
 // by whoever builds it for the first time.
