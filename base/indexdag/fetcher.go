@@ -1,0 +1,337 @@
+package indexdag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"filippo.io/age"
+	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+
+	"github.com/firth-project/firth/base/commp"
+	"github.com/firth-project/firth/base/dag"
+	"github.com/firth-project/firth/base/fault"
+)
+
+const (
+	// streams is how many files or groups of small files are got at once, and
+	// how many windows of a large one.
+	streams = 4
+	// windowBytes is how much of a large file is asked for at a time; it holds
+	// any section.
+	windowBytes = maxSection + maxHead
+	// maxStrikes is how often a place may give nothing, one time after another,
+	// before it is left alone.
+	maxStrikes = 4
+	// maxCuts is how often a window is gone on with after its connection was cut.
+	maxCuts   = 64
+	tailBytes = 8 << 20
+)
+
+// FetchOptions choose how files are got.
+type FetchOptions struct {
+	// Overwrite replaces what is in the way and is not the file of the index.
+	// Directories are never replaced.
+	Overwrite bool
+	// Identities open what was encrypted.
+	Identities []age.Identity
+	// Progress, which may be nil, is told of bytes of files as they are got. It
+	// is called from several goroutines.
+	Progress func(bytes int64)
+}
+
+// Fetcher gets blocks and files from places, in the order they are given,
+// which it trusts in nothing: a place that gave wrong bytes of a piece is not
+// asked for that piece again, one that is gone not at all. It is also the
+// Getter to open an index with. Methods may be called from several goroutines.
+// Memory is at most 100 MiB beside what looking for scattered blocks takes (24
+// bytes a block of the piece).
+type Fetcher struct {
+	places []Place
+	o      FetchOptions
+
+	mu      sync.Mutex
+	strikes []int                  // a place
+	shunned map[cid.Cid][]error    // why places are not asked for a piece, by place
+	tables  map[tableKey]*sections // nil where looking through came to nothing
+	looking sync.Mutex             // one piece at a time is looked through
+	heavy   chan struct{}          // large parts that are being got
+}
+
+type tableKey struct {
+	place int
+	piece cid.Cid
+}
+
+// NewFetcher returns a Fetcher over at least one place.
+func NewFetcher(places []Place, o FetchOptions) (*Fetcher, error) {
+	if len(places) == 0 {
+		return nil, fault.New(fault.Invalid, "no place to get anything from; name a URL or a directory of CARs")
+	}
+	return &Fetcher{
+		places: places, o: o, strikes: make([]int, len(places)),
+		shunned: map[cid.Cid][]error{}, tables: map[tableKey]*sections{}, heavy: make(chan struct{}, 2),
+	}, nil
+}
+
+// usable returns the places that may be asked for a piece, or, for cid.Undef,
+// for a block.
+func (f *Fetcher) usable(piece cid.Cid) (out []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.places {
+		why := f.shunned[piece]
+		if f.strikes[i] < maxStrikes && (why == nil || why[i] == nil) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// judge remembers how a place did. What it has not, or gave wrong, it is not
+// asked for again.
+func (f *Fetcher) judge(place int, piece cid.Cid, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+		f.strikes[place] = 0
+	case fault.Is(err, fault.Unavailable):
+		f.strikes[place]++
+	case piece.Defined():
+		f.shun(place, piece, err)
+	}
+}
+
+// shun is called with mu held.
+func (f *Fetcher) shun(place int, piece cid.Cid, err error) {
+	if f.shunned[piece] == nil {
+		f.shunned[piece] = make([]error, len(f.places))
+	}
+	f.shunned[piece][place] = err
+}
+
+// wrong remembers that a place gave wrong bytes of a piece.
+func (f *Fetcher) wrong(place int, piece cid.Cid, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shun(place, piece, err)
+}
+
+// nowhere is the error when no place is left for a piece.
+func (f *Fetcher) nowhere(piece cid.Cid, errs []error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kind, texts := fault.NotFound, []string{}
+	for i, p := range f.places {
+		var err error
+		if why := f.shunned[piece]; why != nil {
+			err = why[i]
+		}
+		if err == nil && i < len(errs) {
+			err = errs[i]
+		}
+		if err == nil && f.strikes[i] >= maxStrikes {
+			err = fault.New(fault.Unavailable, "gave nothing %d times", maxStrikes)
+		}
+		if err == nil {
+			continue
+		}
+		if !fault.Is(err, fault.NotFound) {
+			kind = fault.Unavailable
+		}
+		texts = append(texts, fmt.Sprintf("%s: %v", p, err))
+	}
+	return fault.New(kind, "piece %s: %s", piece, strings.Join(texts, "; "))
+}
+
+// window reads length bytes of a piece from one place, the first of those that
+// has all of them. It returns which.
+func (f *Fetcher) window(ctx context.Context, piece cid.Cid, offset, length int64) ([]byte, int, error) {
+	errs := make([]error, len(f.places))
+	data := make([]byte, length)
+	for range 2 { // a place that broke off once may be there again
+		for _, i := range f.usable(piece) {
+			if err := f.windowFrom(ctx, i, piece, offset, data); err != nil {
+				if ctx.Err() != nil {
+					return nil, 0, ctx.Err()
+				}
+				errs[i] = err
+				continue
+			}
+			return data, i, nil
+		}
+	}
+	return nil, 0, f.nowhere(piece, errs)
+}
+
+// windowFrom fills data from one place. Where a connection is cut it goes on
+// from there, as long as bytes come.
+func (f *Fetcher) windowFrom(ctx context.Context, place int, piece cid.Cid, offset int64, data []byte) error {
+	for at, cuts := 0, 0; ; cuts++ {
+		n, err := readRange(ctx, f.places[place], piece, offset+int64(at), data[at:])
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		at += n
+		if at == len(data) {
+			f.judge(place, piece, nil)
+			return nil
+		}
+		if n > 0 && cuts < maxCuts && fault.Is(err, fault.Unavailable) {
+			continue
+		}
+		f.judge(place, piece, err)
+		return err
+	}
+}
+
+// readRange reads until p is full. An end before that is NotFound: the bytes
+// are not there.
+func readRange(ctx context.Context, place Place, piece cid.Cid, offset int64, p []byte) (int, error) {
+	body, err := place.Range(ctx, piece, offset, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	n, err := io.ReadFull(body, p)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		return n, fault.New(fault.NotFound, "ends at byte %d, where %d more should be", offset, len(p))
+	case errors.Is(err, io.ErrUnexpectedEOF) && n > 0:
+		return n, fault.New(fault.Unavailable, "broke off at byte %d", offset+int64(n))
+	}
+	return n, fault.New(fault.Unavailable, "broke off at byte %d: %w", offset+int64(n), err)
+}
+
+// Get returns a block whose bytes are those of its CID. It is NotFound when no
+// place has it and Unavailable when one may have it another time.
+func (f *Fetcher) Get(ctx context.Context, c cid.Cid) (blocks.Block, error) {
+	return f.find(ctx, c, cid.Undef)
+}
+
+// find looks for a block at every place, in a piece as well when that is
+// defined.
+func (f *Fetcher) find(ctx context.Context, c, piece cid.Cid) (blocks.Block, error) {
+	if data, ok := inline(c); ok {
+		return blocks.NewBlockWithCid(data, c)
+	}
+	kind, texts := fault.NotFound, []string{}
+	for _, i := range f.usable(cid.Undef) {
+		data, err := f.findAt(ctx, i, c, piece)
+		if err == nil {
+			return blocks.NewBlockWithCid(data, c)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !fault.Is(err, fault.NotFound) {
+			kind = fault.Unavailable
+		}
+		texts = append(texts, fmt.Sprintf("%s: %v", f.places[i], err))
+	}
+	if len(texts) == 0 {
+		return nil, fault.New(fault.Unavailable, "block %s: none of the places gave anything %d times", c, maxStrikes)
+	}
+	return nil, fault.New(kind, "block %s: %s", c, strings.Join(texts, "; "))
+}
+
+// findAt looks for a block at one place. On a disk its piece is looked through
+// first, over the network last.
+func (f *Fetcher) findAt(ctx context.Context, place int, c, piece cid.Cid) ([]byte, error) {
+	single := func() ([]byte, error) {
+		data, err := f.places[place].Block(ctx, c)
+		if err == nil {
+			err = verify(c, data)
+		}
+		if ctx.Err() == nil {
+			f.judge(place, cid.Undef, err)
+		}
+		return data, err
+	}
+	if !piece.Defined() {
+		return single()
+	}
+	ways := []func() ([]byte, error){single, func() ([]byte, error) { return f.inPiece(ctx, place, c, piece) }}
+	if _, local := f.places[place].(*carDirectory); local {
+		slices.Reverse(ways)
+	}
+	data, err := ways[0]()
+	if err != nil && ctx.Err() == nil {
+		var other error
+		if data, other = ways[1](); other == nil {
+			return data, nil
+		}
+		if fault.Is(err, fault.NotFound) {
+			err = other
+		}
+	}
+	return data, err
+}
+
+// inPiece looks for a block in a piece: among its last bytes, then everywhere.
+func (f *Fetcher) inPiece(ctx context.Context, place int, c, piece cid.Cid) ([]byte, error) {
+	known, err := commp.FromCIDv2(piece)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "%w", err) // v1 does not tell how long it is
+	}
+	f.looking.Lock()
+	defer f.looking.Unlock()
+	key := tableKey{place, piece}
+	f.mu.Lock()
+	table, done := f.tables[key]
+	f.mu.Unlock()
+	size := int64(known.RawSize)
+	if !done {
+		tail := make([]byte, min(size, tailBytes))
+		if err := f.windowFrom(ctx, place, piece, size-int64(len(tail)), tail); err != nil {
+			return nil, err
+		}
+		if data, ok := inTail(tail, c); ok {
+			return data, nil
+		}
+		if table, err = f.lookThrough(ctx, place, piece, size); err != nil {
+			return nil, err
+		}
+		f.mu.Lock()
+		f.tables[key] = table
+		f.mu.Unlock()
+	}
+	for _, at := range table.of(c) {
+		data := make([]byte, at.size)
+		if err := f.windowFrom(ctx, place, piece, at.offset, data); err != nil {
+			return nil, err
+		}
+		if err = verify(c, data); err == nil {
+			return data, nil
+		}
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, "piece %s", piece)
+	}
+	return nil, fault.New(fault.NotFound, "not in piece %s", piece)
+}
+
+// lookThrough lists the sections of a piece. One that is broken there has
+// none, and that is remembered.
+func (f *Fetcher) lookThrough(ctx context.Context, place int, piece cid.Cid, size int64) (*sections, error) {
+	table, err := scanSections(ctx, size, func(p []byte, at int64) (int, error) {
+		return len(p), f.windowFrom(ctx, place, piece, at, p)
+	})
+	switch {
+	case err == nil:
+		return table, nil
+	case fault.Is(err, fault.Unavailable):
+		return nil, err
+	}
+	return &sections{}, nil
+}
+
+var _ dag.Getter = (*Fetcher)(nil)
