@@ -44,14 +44,15 @@ func TestRoutes(t *testing.T) {
 	type verb func(ctx context.Context, c *client.Client) error
 	one := func(err error) error { return err }
 	for want, call := range map[string]verb{
-		"GET /v1/contents/bafy":      func(ctx context.Context, c *client.Client) error { _, err := c.Content(ctx, "bafy"); return err },
-		"GET /v1/contents/a%2Fb":     func(ctx context.Context, c *client.Client) error { _, err := c.Content(ctx, "a/b"); return err },
-		"DELETE /v1/contents/7":      func(ctx context.Context, c *client.Client) error { return one(c.RemoveContent(ctx, "7")) },
-		"GET /v1/buckets/3":          func(ctx context.Context, c *client.Client) error { _, err := c.Bucket(ctx, 3); return err },
-		"POST /v1/buckets/3/close":   func(ctx context.Context, c *client.Client) error { _, err := c.CloseBucket(ctx, 3); return err },
-		"GET /v1/pieces/baga":        func(ctx context.Context, c *client.Client) error { _, err := c.Piece(ctx, "baga"); return err },
-		"GET /v1/deals/u-1":          func(ctx context.Context, c *client.Client) error { _, err := c.Deal(ctx, "u-1"); return err },
-		"GET /v1/deals/u-1/liveness": func(ctx context.Context, c *client.Client) error { _, err := c.DealLiveness(ctx, "u-1"); return err },
+		"GET /v1/contents/bafy":       func(ctx context.Context, c *client.Client) error { _, err := c.Content(ctx, "bafy"); return err },
+		"GET /v1/contents/a%2Fb":      func(ctx context.Context, c *client.Client) error { _, err := c.Content(ctx, "a/b"); return err },
+		"DELETE /v1/contents/7":       func(ctx context.Context, c *client.Client) error { return one(c.RemoveContent(ctx, "7")) },
+		"GET /v1/buckets/3":           func(ctx context.Context, c *client.Client) error { _, err := c.Bucket(ctx, 3); return err },
+		"POST /v1/buckets/3/close":    func(ctx context.Context, c *client.Client) error { _, err := c.CloseBucket(ctx, 3); return err },
+		"POST /v1/pieces/baga/verify": func(ctx context.Context, c *client.Client) error { _, err := c.VerifyPiece(ctx, "baga"); return err },
+		"GET /v1/pieces/baga":         func(ctx context.Context, c *client.Client) error { _, err := c.Piece(ctx, "baga"); return err },
+		"GET /v1/deals/u-1":           func(ctx context.Context, c *client.Client) error { _, err := c.Deal(ctx, "u-1"); return err },
+		"GET /v1/deals/u-1/liveness":  func(ctx context.Context, c *client.Client) error { _, err := c.DealLiveness(ctx, "u-1"); return err },
 		"POST /v1/policies": func(ctx context.Context, c *client.Client) error {
 			_, err := c.CreatePolicy(ctx, client.NewPolicy{})
 			return err

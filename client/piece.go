@@ -37,6 +37,30 @@ func (c *Client) Pieces(ctx context.Context, f PieceFilter) iter.Seq2[Piece, err
 	return list[Piece](ctx, c, "/v1/pieces", query("plan", number(f.Plan), "bucket", number(f.Bucket)))
 }
 
+// PieceCheck is what reading a piece and computing its commitment again found.
+type PieceCheck struct {
+	PieceCID string        `json:"piece_cid"`
+	OK       bool          `json:"ok" doc:"every byte is that of the commitment"`
+	Damaged  []PieceDamage `json:"damaged" nullable:"false" doc:"the first 1000 damaged runs, in the order of the CAR"`
+	More     int64         `json:"more,omitempty" doc:"damaged runs that are left out"`
+}
+
+// PieceDamage is a run of a CAR, in steps of 127 KiB, that cannot be served.
+type PieceDamage struct {
+	Offset int64    `json:"offset" doc:"in the CAR, bytes"`
+	Length int64    `json:"length"`
+	Reason string   `json:"reason"`
+	Blocks []string `json:"blocks" nullable:"false" doc:"CIDs of the first 100 blocks it touches"`
+	Paths  []string `json:"paths" nullable:"false" doc:"of the files they come from, where they come from files"`
+	More   int64    `json:"more,omitempty" doc:"blocks that are left out"`
+}
+
+// VerifyPiece has the node read a piece, given by id or piece CID of either
+// version, and compute its commitment again. It takes as long as reading does.
+func (c *Client) VerifyPiece(ctx context.Context, ref string) (PieceCheck, error) {
+	return post[PieceCheck](ctx, c, "/v1/pieces/"+seg(ref)+"/verify", nil)
+}
+
 // PieceBytes streams bytes [off, off+n) of a piece's CAR; n < 0 means to the
 // end. A node that ignores the range is an error, not the wrong bytes.
 func (c *Client) PieceBytes(ctx context.Context, pieceCID string, off, n int64) (io.ReadCloser, error) {

@@ -17,6 +17,8 @@ type pieceCmd struct {
 	Ls   pieceLsCmd   `cmd:"" help:"List pieces."`
 	Show pieceShowCmd `cmd:"" help:"Show one piece."`
 	Get  pieceGetCmd  `cmd:"" help:"Get a piece's CAR, its commitment verified."`
+
+	Verify pieceVerifyCmd `cmd:"" help:"Have the node read a piece again and name what of it is damaged."`
 }
 
 type pieceLsCmd struct {
@@ -53,6 +55,60 @@ func (s *pieceShowCmd) Run(call *call) error {
 }
 
 func exactSize(n int64) string { return fmt.Sprintf("%s (%d bytes)", size(n), n) }
+
+type pieceVerifyCmd struct {
+	Ref string `arg:"" help:"Id or piece CID, version 1 or 2."`
+}
+
+func (v *pieceVerifyCmd) Run(call *call) error {
+	return call.ask(func(ctx context.Context, cl *client.Client) error {
+		w := call.waiting("reading the piece")
+		check, err := cl.VerifyPiece(ctx, v.Ref)
+		w.done()
+		if err != nil {
+			return err
+		}
+		if call.global.JSON {
+			if err := call.printJSON(check); err != nil {
+				return err
+			}
+		} else if err := v.print(call, check); err != nil {
+			return err
+		}
+		if !check.OK {
+			return fault.New(fault.Conflict, "piece %s: is damaged in %d places", check.PieceCID, int64(len(check.Damaged))+check.More)
+		}
+		return nil
+	})
+}
+
+func (v *pieceVerifyCmd) print(call *call, check client.PieceCheck) error {
+	if check.OK {
+		_, err := fmt.Fprintf(call.out, "%s  every byte is that of the commitment\n", check.PieceCID)
+		return err
+	}
+	for _, d := range check.Damaged {
+		if _, err := fmt.Fprintf(call.out, "%d bytes at %d: %s\n", d.Length, d.Offset, d.Reason); err != nil {
+			return err
+		}
+		for _, path := range d.Paths {
+			if _, err := fmt.Fprintf(call.out, "  file  %q\n", path); err != nil {
+				return err
+			}
+		}
+		for _, block := range d.Blocks {
+			if _, err := fmt.Fprintf(call.out, "  block %s\n", block); err != nil {
+				return err
+			}
+		}
+		if d.More > 0 {
+			if _, err := fmt.Fprintf(call.out, "  and %d more blocks\n", d.More); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 type pieceGetCmd struct {
 	Ref    string `arg:"" help:"Id or piece CID, version 1 or 2."`

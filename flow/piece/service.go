@@ -37,6 +37,8 @@ type Service struct {
 	settings Settings
 	windows  *pack.Windows
 	sources  Sources
+
+	verifying chan struct{} // holds one while a piece is verified
 }
 
 // New makes the service. Indexes, and CARs where they are kept, go to blobs.
@@ -44,7 +46,7 @@ func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func
 	if s.MaxPadded == 0 {
 		s.MaxPadded = 32 << 30
 	}
-	return &Service{db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s, windows: pack.NewWindows(maxWindows)}
+	return &Service{db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s, windows: pack.NewWindows(maxWindows), verifying: make(chan struct{}, 1)}
 }
 
 // ReadFrom says where pieces that were packed from sources read them; without

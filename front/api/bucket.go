@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/firth-project/firth/base/pack"
 	"github.com/firth-project/firth/client"
 	"github.com/firth-project/firth/flow/account"
 	"github.com/firth-project/firth/flow/content"
@@ -94,6 +95,35 @@ func (d *door) pieceRoutes() {
 		p, err := d.Pieces.Get(ctx, g.Project, in.Ref)
 		return &body[client.Piece]{pieceOf(p)}, err
 	})
+	add(d, route{
+		id: "verifyPiece", method: http.MethodPost, path: "/v1/pieces/{ref}/verify", tag: "piece", scope: account.ReadContent,
+		summary: "Read a piece and compute its commitment again",
+		detail: "Names what is damaged: runs of the CAR with the blocks and files they come from. Takes as long as reading the piece; " +
+			"a node verifies one piece at a time, the next waits.",
+	}, func(ctx context.Context, g account.Grant, in *pieceRef) (*body[client.PieceCheck], error) {
+		p, bad, err := d.Pieces.Verify(ctx, g.Project, in.Ref, nil)
+		if err != nil {
+			return nil, err
+		}
+		return &body[client.PieceCheck]{checkOf(p, bad)}, nil
+	})
+}
+
+// maxDamaged is how many damaged runs an answer names.
+const maxDamaged = 1000
+
+func checkOf(p piece.Piece, bad []pack.Damage) client.PieceCheck {
+	out := client.PieceCheck{PieceCID: p.CID, OK: len(bad) == 0, Damaged: []client.PieceDamage{}, More: int64(max(len(bad)-maxDamaged, 0))}
+	for _, d := range bad[:min(len(bad), maxDamaged)] {
+		one := client.PieceDamage{
+			Offset: d.Offset, Length: d.Length, Reason: d.Reason, Blocks: []string{}, Paths: append([]string{}, d.Paths...), More: d.More,
+		}
+		for _, c := range d.Blocks {
+			one.Blocks = append(one.Blocks, c.String())
+		}
+		out.Damaged = append(out.Damaged, one)
+	}
+	return out
 }
 
 func pieceOf(p piece.Piece) client.Piece {

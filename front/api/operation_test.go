@@ -51,6 +51,7 @@ var operations = []struct {
 	{"getBucket", (*journey).getBucket},
 	{"listPieces", (*journey).listPieces},
 	{"getPiece", (*journey).getPiece},
+	{"verifyPiece", (*journey).verifyPiece},
 	{"addProvider", (*journey).addProviders},
 	{"listProviders", (*journey).listProviders},
 	{"getProvider", (*journey).getProvider},
@@ -235,6 +236,10 @@ func (j *journey) getPiece(ctx context.Context) {
 	for _, ref := range []string{strconv.FormatInt(j.piece.ID, 10), j.piece.PieceCID, j.piece.PieceCIDv1} {
 		j.equal(got(j.c.Piece(ctx, ref))(j.T), j.piece)
 	}
+}
+
+func (j *journey) verifyPiece(ctx context.Context) {
+	j.equal(got(j.c.VerifyPiece(ctx, j.piece.PieceCIDv1))(j.T), client.PieceCheck{PieceCID: j.piece.PieceCID, OK: true, Damaged: []client.PieceDamage{}})
 }
 
 func (j *journey) addProviders(ctx context.Context) {
