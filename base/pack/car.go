@@ -175,9 +175,10 @@ func (c *car) seal(header []byte, size int64) error {
 	return c.sync()
 }
 
-// close lets go of the file, and of what is reserved behind size bytes.
-func (c *car) close(size int64) {
-	if !c.sealed {
+// close lets go of the file, and of what is reserved behind size bytes unless
+// that size is not to be trusted.
+func (c *car) close(size int64, broken bool) {
+	if !c.sealed && !broken {
 		_ = c.f.Truncate(size)
 	}
 	_ = c.f.Close()

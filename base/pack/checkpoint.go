@@ -87,7 +87,7 @@ func (p *packer) save(done *finished) error {
 	if err := p.store(s); err != nil {
 		return err
 	}
-	p.saved = p.at.Offset
+	p.saved.cursor, p.saved.handled = p.at.Cursor, p.handled
 	return nil
 }
 
@@ -213,7 +213,7 @@ func (p *packer) takeUp(s *state) (bool, error) {
 	if err := p.rewind(s.Point, s.Edge, s.First); err != nil {
 		return false, err
 	}
-	p.saved = s.Point.Offset
+	p.saved.cursor = s.Point.Cursor
 	if in != nil {
 		p.open = in
 		return true, in.continueFrom(s.File, p.prof)

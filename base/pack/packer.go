@@ -38,10 +38,14 @@ type packer struct {
 	car      *car // nil where none is written
 	batches  []batch
 
-	at     point // behind the last turn
-	open   *file // the one that at is in; nil for none
-	saved  int64 // offset of the checkpoint on disk; 0 for none
-	broken bool  // a turn ended halfway: only the checkpoint is to be trusted
+	at      point    // behind the last turn
+	open    *file    // the one that at is in; nil for none
+	handled int64    // bytes of CAR that turns had in hand, known ones too
+	saved   struct { // the checkpoint on disk
+		cursor
+		handled int64
+	}
+	broken bool // a turn ended halfway: only the checkpoint is to be trusted
 
 	mu     sync.Mutex
 	failed error // behind a turn; then too
@@ -53,7 +57,7 @@ func newPacker(ctx context.Context, j Job) *packer {
 		workers = runtime.GOMAXPROCS(0) + 1
 	}
 	p := &packer{ctx: ctx, job: j, prof: j.Profile, limit: int64(commp.MaxRawSize(uint64(j.MaxPadded))), batches: make([]batch, workers)}
-	p.taker = taker{job: &p.job, prof: p.prof, aligned: j.Export != ""}
+	p.taker = taker{job: &p.job, prof: p.prof, batch: batchBytes, aligned: j.Export != ""}
 	return p
 }
 
@@ -82,7 +86,7 @@ func (p *packer) closeFiles() {
 		_ = p.outcomes.f.Close()
 	}
 	if p.car != nil {
-		p.car.close(max(p.at.Offset, p.saved))
+		p.car.close(p.at.Offset, p.broken)
 	}
 	p.spool, p.outcomes, p.car = nil, nil, nil
 }
@@ -103,12 +107,12 @@ func (p *packer) entries(ctx context.Context) error {
 			}
 			continue
 		case err != nil:
-			if !p.broken && p.failed == nil && p.at.Offset > p.saved {
+			if !p.broken && p.failed == nil && p.at.Cursor != p.saved.cursor {
 				_ = p.save(nil) // what is lost without it is work, and err is what counts
 			}
 			return err
 		}
-		if p.at.Offset-p.saved >= min(step, saveBytes) {
+		if p.handled-p.saved.handled >= min(step, saveBytes) {
 			if err := p.save(nil); err != nil {
 				return err
 			}
@@ -203,12 +207,12 @@ func (p *packer) commit(l laid) error {
 // the entries behind it taken again.
 func (p *packer) goBack(c *changed) error {
 	f := c.file
-	if p.saved > f.start.Offset {
+	if p.saved.Entry == f.number && p.saved.Leaf > 0 {
 		// the checkpoint on disk refers to what is cut off now
 		if err := p.store(state{Point: f.start, Edge: f.startEdge, First: p.firstSlot(f.start.Offset)}); err != nil {
 			return err
 		}
-		p.saved = f.start.Offset
+		p.saved.cursor = f.start.Cursor
 	}
 	p.taker.end()
 	if err := p.rewind(f.start, f.startEdge, nil); err != nil {

@@ -405,3 +405,31 @@ func TestVerifyNamesTheDamage(t *testing.T) {
 		t.Errorf("a damaged CAR: %+v", got)
 	}
 }
+
+// BenchmarkReader streams a file of 256 MiB as its CAR.
+func BenchmarkReader(b *testing.B) {
+	l := &laidCAR{tb: b, held: &shelf{dir: b.TempDir()}, spool: NewSpool()}
+	const size, leaf = 256 << 20, 1 << 20
+	must(b, os.WriteFile(filepath.Join(l.held.dir, "f"), make([]byte, size), 0o600))
+	info := ok(os.Stat(filepath.Join(l.held.dir, "f")))(b)
+	from := ok(l.spool.AddSource(Source{Path: "f", ID: identity(info), Size: size}))(b)
+	digest, at := sha256.Sum256(make([]byte, leaf)), int64(0)
+	for i := range int64(size / leaf) {
+		r := Record{Offset: at, From: from, Position: i * leaf, Size: leaf, Digest: digest}
+		must(b, l.spool.Add(r))
+		at += r.Section()
+	}
+	tree := commp.NewTree(at)
+	for off := int64(0); off < at; off += commp.SlotRaw {
+		must(b, tree.SetAt(off, make([]byte, min(commp.SlotRaw, at-off))))
+	}
+	var index bytes.Buffer
+	must(b, l.spool.WriteIndex(b.Context(), &index, nil, at, tree))
+	x := ok(OpenIndex(bytes.NewReader(index.Bytes()), int64(index.Len())))(b)
+	b.SetBytes(at)
+	for b.Loop() {
+		r := NewReader(b.Context(), x, l.held, nil, nil)
+		ok(r.WriteTo(io.Discard))(b)
+		must(b, r.Close())
+	}
+}

@@ -76,7 +76,10 @@ type Made struct {
 // order, or more than MaxPadded holds), fault.Unavailable when a source is,
 // fault.Exhausted when a disk is full, fault.Conflict when another run is at
 // work in Dir.
-func Run(ctx context.Context, j Job) (Made, error) {
+func Run(ctx context.Context, j Job) (Made, error) { return run(ctx, j, batchBytes) }
+
+// run is Run with batches of a size.
+func run(ctx context.Context, j Job, batch int) (Made, error) {
 	if j.Profile.ChunkSize == 0 {
 		j.Profile = dag.Profiles()[0]
 	}
@@ -89,6 +92,7 @@ func Run(ctx context.Context, j Job) (Made, error) {
 	}
 	defer lock.Close()
 	p := newPacker(ctx, j)
+	p.taker.batch = batch
 	defer p.close()
 	made, done, err := p.recover(ctx)
 	if err != nil || done {

@@ -60,6 +60,7 @@ type batch struct {
 type taker struct {
 	job     *Job
 	prof    dag.Profile
+	batch   int  // bytes of CAR in a batch, at most batchBytes
 	aligned bool // batches stand in their buffers as in the pages of the CAR
 
 	mu      sync.Mutex
@@ -211,7 +212,7 @@ func (t *taker) fit(b *batch) bool {
 	for ; t.leaf < f.to; t.leaf++ {
 		n := int(f.leafSize(t.leaf))
 		head := Record{Form: Raw, Size: n}.headSize()
-		if b.size+head+n > batchBytes {
+		if b.size > 0 && (b.size+head+n > t.batch || int64(b.size) >= t.room) {
 			break
 		}
 		b.leaves = append(b.leaves, section{b.base + b.size, head, n})
@@ -219,7 +220,7 @@ func (t *taker) fit(b *batch) bool {
 		u.leaves++
 	}
 	if t.leaf == f.to {
-		for ; t.node < len(f.sections) && b.size+f.sections[t.node] <= batchBytes; t.node++ {
+		for ; t.node < len(f.sections) && (b.size == 0 || b.size+f.sections[t.node] <= t.batch); t.node++ {
 			b.size += f.sections[t.node]
 			u.nodes++
 		}

@@ -65,6 +65,7 @@ func (p *packer) turn(ctx context.Context, b *batch) error {
 	if short := int64(b.size - len(content)); short != 0 {
 		p.taker.shrink(short)
 	}
+	p.handled += int64(b.size)
 	p.at.Cursor = b.end
 	p.open = nil
 	if u := &b.units[len(b.units)-1]; !u.ends && !u.dropped {

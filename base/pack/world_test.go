@@ -25,8 +25,9 @@ import (
 
 // world is files in memory that can be watched and tampered with.
 type world struct {
-	mu    sync.Mutex
-	files map[string][]byte
+	mu       sync.Mutex
+	files    map[string][]byte
+	versions map[string]int // how often a file was replaced
 
 	opens, reads, bytes atomic.Int64
 	// before is called before each read; it may change the world or fail it.
@@ -47,10 +48,10 @@ func (w *world) Open(_ context.Context, s Source) (File, error) {
 	if !ok {
 		return nil, fault.New(fault.NotFound, "%q: gone", s.Path)
 	}
-	if int64(len(data)) != s.Size {
+	if s.ID != w.id(s.Path) {
 		return nil, fault.New(fault.Conflict, "%q: changed since the scan", s.Path)
 	}
-	return &worldFile{w, s.Path, &data[:1:1][0], data}, nil
+	return &worldFile{w, s.Path, s.ID, data}, nil
 }
 
 func (w *world) Block(_ context.Context, c cid.Cid) (blocks.Block, error) {
@@ -61,6 +62,7 @@ func (w *world) Block(_ context.Context, c cid.Cid) (blocks.Block, error) {
 func (w *world) replace(path string, data []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.versions[path]++
 	if data == nil {
 		delete(w.files, path)
 		return
@@ -71,7 +73,7 @@ func (w *world) replace(path string, data []byte) {
 type worldFile struct {
 	w    *world
 	path string
-	id   *byte
+	id   string
 	data []byte
 }
 
@@ -93,8 +95,7 @@ func (f *worldFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *worldFile) Check() error {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
-	now := f.w.files[f.path]
-	if len(now) != len(f.data) || cap(now) > 0 && &now[:1:1][0] != f.id {
+	if _, there := f.w.files[f.path]; !there || f.w.id(f.path) != f.id {
 		return fault.New(fault.Conflict, "%q: changed while it was read", f.path)
 	}
 	return nil
@@ -102,23 +103,23 @@ func (f *worldFile) Check() error {
 
 func (f *worldFile) Close() error { return nil }
 
-// put adds a file; one of no bytes has one behind its end, to be told apart by.
+// put adds a file.
 func (w *world) put(path string, data []byte) {
 	if w.files == nil {
-		w.files = map[string][]byte{}
-	}
-	if cap(data) == 0 {
-		data = make([]byte, 0, 1)
+		w.files, w.versions = map[string][]byte{}, map[string]int{}
 	}
 	w.files[path] = data
 }
+
+// id is the identity of a file's present version.
+func (w *world) id(path string) string { return fmt.Sprint(w.versions[path], ":", len(w.files[path])) }
 
 // entries lists the world's files in order.
 func (w *world) entries() []Entry {
 	var out []Entry
 	for path, data := range w.files {
 		n := int64(len(data))
-		out = append(out, Entry{Origin: "world", Path: path, ID: fmt.Sprint(n), Size: n, Length: n})
+		out = append(out, Entry{Origin: "world", Path: path, ID: w.id(path), Size: n, Length: n})
 	}
 	slices.SortFunc(out, compareEntries)
 	return out
