@@ -76,7 +76,7 @@ type Preparation struct {
 	Reason      string     // why it failed, or what it waits for
 	NextAttempt *time.Time // when it goes on by itself after a failure
 	Files       int64      // regular files and links found so far
-	Bytes       int64      // their bytes
+	Bytes       int64      // bytes of the regular files
 	Carried     int64      // of Files, those packed by an earlier preparation
 	Skipped     int64      // files and directories that are in no piece; the catalog says why
 	Chunks      int64

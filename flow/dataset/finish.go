@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -263,7 +262,7 @@ func (f *finisher) before(ctx context.Context) (preparationRow, error) {
 
 // submit has the index packed; that it was is seen by the next run.
 func (f *finisher) submit(ctx context.Context) error {
-	root := piece.Root{CID: f.row.IndexRoot, Name: path.Join("index", f.row.IndexRoot)}
+	root := piece.Root{CID: f.row.IndexRoot, Name: "index"}
 	err := f.s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		plan, err := f.s.pieces.Submit(ctx, tx, f.p.ProjectID, fmt.Sprintf("preparation/%d", f.p.ID), []piece.Root{root})
 		if err != nil {
@@ -275,20 +274,28 @@ func (f *finisher) submit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return later(indexPause)
+	return f.s.awaitIndex(ctx, f.p)
 }
 
-// indexPause is the time between two looks at the plan of an index.
-const indexPause = 200 * time.Millisecond
+// How long a job waits for an index to be packed before it makes room for
+// others, how often it looks, and when it comes back.
+const (
+	indexPatience = 300 * time.Millisecond
+	indexLook     = 10 * time.Millisecond
+	indexPause    = 500 * time.Millisecond
+)
 
 // awaitIndex completes a preparation when its index is packed.
 func (s *Service) awaitIndex(ctx context.Context, p *preparationRow) error {
-	plan, err := s.pieces.Plan(ctx, p.IndexPlan)
+	plan, err := s.planOver(ctx, p.IndexPlan)
 	if err != nil {
 		return err
 	}
 	switch plan.State {
 	case piece.Packed:
+		if err := s.exportIndex(ctx, *p, plan); err != nil {
+			return err
+		}
 		row := *p
 		row.IndexPiece = plan.Pieces[0].ID
 		return s.completed(ctx, p, row)
@@ -302,6 +309,27 @@ func (s *Service) awaitIndex(ctx context.Context, p *preparationRow) error {
 		return fault.New(fault.Unavailable, "pack the index of preparation %d: %s", p.ID, plan.Reason)
 	}
 	return later(indexPause)
+}
+
+// planOver returns a plan when it is over, or as it is after a while.
+func (s *Service) planOver(ctx context.Context, id int64) (piece.Plan, error) {
+	look := time.NewTicker(indexLook)
+	defer look.Stop()
+	patience := time.NewTimer(indexPatience)
+	defer patience.Stop()
+	for {
+		plan, err := s.pieces.Plan(ctx, id)
+		if err != nil || plan.State == piece.Packed || plan.State == piece.Failed {
+			return plan, err
+		}
+		select {
+		case <-ctx.Done():
+			return plan, ctx.Err()
+		case <-patience.C:
+			return plan, nil
+		case <-look.C:
+		}
+	}
 }
 
 // completed ends a preparation as it should, and what only its run needed.

@@ -3,7 +3,6 @@ package dataset
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/firth-project/firth/base/db"
@@ -132,7 +131,7 @@ func (s *Service) Remove(ctx context.Context, project, id int64, cars bool) erro
 		return err
 	}
 	if cars {
-		if err := s.removeCARs(ctx, id); err != nil {
+		if err := s.removeCARs(ctx, row); err != nil {
 			return err
 		}
 	}
@@ -150,21 +149,6 @@ func (s *Service) remove(ctx context.Context, tx *db.Tx, row *preparationRow) er
 	return announce(ctx, tx, *row, "removed")
 }
 
-// removeCARs deletes the exported CARs of a preparation.
-func (s *Service) removeCARs(ctx context.Context, preparation int64) error {
-	for c, err := range s.chunks(ctx, preparation) {
-		if err != nil {
-			return err
-		}
-		for _, car := range c.CARs {
-			if err := os.Remove(car); err != nil && !os.IsNotExist(err) {
-				return fault.Wrap(err, "remove the CARs of preparation %d", preparation)
-			}
-		}
-	}
-	return nil
-}
-
 // RemoveDataset ends a dataset with all its preparations, as Remove does. Its
 // sources are still read for the pieces that were made of them.
 func (s *Service) RemoveDataset(ctx context.Context, project, id int64, cars bool) error {
@@ -178,7 +162,11 @@ func (s *Service) RemoveDataset(ctx context.Context, project, id int64, cars boo
 	}
 	if cars {
 		for _, p := range ids {
-			if err := s.removeCARs(ctx, p); err != nil {
+			row, err := preparationByID(ctx, s.db.Read(), project, p)
+			if err == nil {
+				err = s.removeCARs(ctx, row)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -70,6 +70,8 @@ func (f *found) add(r Record) {
 	}
 	if r.Kind != KindDirectory {
 		f.Files++
+	}
+	if r.Kind == KindFile {
 		f.Bytes += r.Size
 	}
 }
