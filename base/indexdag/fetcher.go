@@ -56,11 +56,11 @@ type Fetcher struct {
 	o      FetchOptions
 
 	mu      sync.Mutex
-	strikes []int                  // a place
-	shunned map[cid.Cid][]error    // why places are not asked for a piece, by place
-	tables  map[tableKey]*sections // nil where looking through came to nothing
-	looking sync.Mutex             // one piece at a time is looked through
-	heavy   chan struct{}          // large parts that are being got
+	strikes []int               // a place
+	shunned map[cid.Cid][]error // why places are not asked for a piece, by place
+	tables  map[tableKey]*sections
+	looking sync.Mutex    // one piece at a time is looked through
+	heavy   chan struct{} // large parts that are being got
 }
 
 type tableKey struct {
@@ -238,9 +238,9 @@ func (f *Fetcher) find(ctx context.Context, c, piece cid.Cid) (blocks.Block, err
 		texts = append(texts, fmt.Sprintf("%s: %v", f.places[i], err))
 	}
 	if len(texts) == 0 {
-		return nil, fault.New(fault.Unavailable, "block %s: none of the places gave anything %d times", c, maxStrikes)
+		return nil, fault.New(fault.Unavailable, "none of the places gave anything %d times", maxStrikes)
 	}
-	return nil, fault.New(kind, "block %s: %s", c, strings.Join(texts, "; "))
+	return nil, fault.New(kind, "%s", strings.Join(texts, "; "))
 }
 
 // findAt looks for a block at one place. On a disk its piece is looked through
@@ -313,25 +313,23 @@ func (f *Fetcher) inPiece(ctx context.Context, place int, c, piece cid.Cid) ([]b
 			return data, nil
 		}
 	}
+	if err == nil {
+		err = table.broken
+	}
 	if err != nil {
-		return nil, fault.Wrap(err, "piece %s", piece)
+		return nil, fault.New(fault.Unavailable, "piece %s has wrong bytes: %w", piece, err)
 	}
 	return nil, fault.New(fault.NotFound, "not in piece %s", piece)
 }
 
-// lookThrough lists the sections of a piece. One that is broken there has
-// none, and that is remembered.
+// lookThrough lists the sections of a piece.
 func (f *Fetcher) lookThrough(ctx context.Context, place int, piece cid.Cid, size int64) (*sections, error) {
-	table, err := scanSections(ctx, size, func(p []byte, at int64) (int, error) {
-		return len(p), f.windowFrom(ctx, place, piece, at, p)
+	return scanSections(ctx, size, func(p []byte, at int64) (int, error) {
+		if err := f.windowFrom(ctx, place, piece, at, p); err != nil {
+			return 0, err
+		}
+		return len(p), nil
 	})
-	switch {
-	case err == nil:
-		return table, nil
-	case fault.Is(err, fault.Unavailable):
-		return nil, err
-	}
-	return &sections{}, nil
 }
 
 var _ dag.Getter = (*Fetcher)(nil)

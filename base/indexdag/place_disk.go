@@ -37,7 +37,6 @@ type localCAR struct {
 	size  int64
 	roots []cid.Cid
 	found *sections
-	err   error
 }
 
 func newCARDirectory(dir string) (*carDirectory, error) {
@@ -112,15 +111,14 @@ func (d *carDirectory) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	d.looking.Lock()
 	defer d.looking.Unlock()
 	for _, car := range d.inOrder(c) {
-		if car.found == nil && car.err == nil {
-			car.found, car.err = car.scan(ctx)
-			if err := ctx.Err(); err != nil {
-				car.found, car.err = nil, nil // it was not looked through
-				return nil, err
+		if car.found == nil {
+			var err error
+			if car.found, err = car.scan(ctx); ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
-		}
-		if car.err != nil {
-			continue // a broken CAR hides none of the others
+			if err != nil {
+				car.found = &sections{broken: err} // a broken CAR hides none of the others
+			}
 		}
 		for _, at := range car.found.of(c) {
 			data, err := car.read(at.offset, int64(at.size))

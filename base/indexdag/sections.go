@@ -25,7 +25,10 @@ const (
 
 // sections says where the blocks of a CAR are: 24 bytes a block, by the end of
 // their digest. What it says is a guess that is checked by reading.
-type sections struct{ list []section }
+type sections struct {
+	list   []section
+	broken error // why what follows is unknown
+}
 
 type section struct {
 	print  uint64 // last 8 bytes of the digest
@@ -70,9 +73,10 @@ func parseSection(b []byte) (c cid.Cid, head, size int, short bool, err error) {
 	return c, n + m, int(length) - m, false, nil
 }
 
-// scanSections goes through the section heads of a CAR of size bytes. Zeros to
-// the end are padding. Reads grow while sections are small and shrink when
-// they are skipped over.
+// scanSections goes through the section heads of a CAR of size bytes, as far as
+// they can be made out. Zeros to the end are padding. Reads grow while sections
+// are small and shrink when they are skipped over. Its error is that of ctx, or
+// Unavailable.
 func scanSections(ctx context.Context, size int64, readAt func(p []byte, at int64) (int, error)) (*sections, error) {
 	s := &sections{}
 	w := scanning{size: size, readAt: readAt, next: 4 << 10}
@@ -98,8 +102,12 @@ func scanSections(ctx context.Context, size int64, readAt func(p []byte, at int6
 		at += int64(head) + int64(n)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "look through a CAR at byte %d", at)
+		err = fault.Wrap(err, "look through a CAR at byte %d", at)
 	}
+	if ctx.Err() != nil || fault.Is(err, fault.Unavailable) {
+		return nil, err
+	}
+	s.broken = err
 	slices.SortFunc(s.list, func(a, b section) int { return cmp.Compare(a.print, b.print) })
 	return s, nil
 }
