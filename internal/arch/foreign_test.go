@@ -29,7 +29,7 @@ var guests = []guest{
 	{"github.com/ipfs/boxo/verifcid", []string{"base/block", "base/dag", "base/node", "base/indexdag", "front/gateway", "devnet"}, "which hashes prove anything"},
 	{"github.com/ipfs/boxo", []string{"base/block", "base/dag", "base/node", "front/gateway", "devnet", "bench"}, "IPLD stops at base"},
 	{"github.com/ipld/go-car", []string{"base/dag", "devnet", "bench"}, "IPLD stops at base"},
-	{"github.com/ipfs/go-unixfsnode", []string{"base/dag", "base/node", "devnet"}, "IPLD stops at base"},
+	{"github.com/ipfs/go-unixfsnode", []string{"base/dag", "base/node", "devnet", "bench"}, "IPLD stops at base"},
 	{"github.com/filecoin-project/go-jsonrpc", []string{"base/chain", "devnet"}, "Filecoin RPC stops at chain"},
 	{"github.com/filecoin-project/go-fil-commp-hashhash", []string{"base/commp", "bench"}, "the peer is an oracle, never in the product"},
 	{"github.com/filecoin-project/go-data-segment", []string{"base/commp"}, "the peer is an oracle, never in the product"},
