@@ -2,7 +2,6 @@ package pack
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,16 +59,14 @@ func (j *Job) fingerprint() string {
 
 // save stores where the run is; done says that it is finished.
 func (p *packer) save(done *finished) error {
-	mark, err := p.spool.Sync()
-	if err != nil {
-		return p.dirError(err)
-	}
 	if err := p.outcomes.sync(); err != nil {
 		return p.dirError(err)
 	}
 	s := state{Point: p.here(p.at.Cursor), Done: done}
-	s.Point.Spool = mark
 	if done == nil {
+		if _, err := p.spool.Sync(); err != nil {
+			return p.dirError(err)
+		}
 		if p.car != nil {
 			if err := p.car.sync(); err != nil {
 				return err
@@ -155,7 +152,7 @@ func (p *packer) readState() (*state, error) {
 
 // recover takes up what an earlier run left in the working directory, or begins
 // anew. done says that the earlier run was finished.
-func (p *packer) recover(ctx context.Context) (made Made, done bool, err error) {
+func (p *packer) recover() (made Made, done bool, err error) {
 	s, err := p.readState()
 	if err != nil {
 		return Made{}, false, err

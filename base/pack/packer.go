@@ -91,6 +91,18 @@ func (p *packer) closeFiles() {
 	p.spool, p.outcomes, p.car = nil, nil, nil
 }
 
+// run takes up the working directory and packs what is left to pack.
+func (p *packer) run(ctx context.Context) (Made, error) {
+	made, done, err := p.recover()
+	if err != nil || done {
+		return made, err
+	}
+	if err := p.entries(ctx); err != nil {
+		return Made{}, err
+	}
+	return p.finish(ctx)
+}
+
 // entries packs all entries, from checkpoint to checkpoint.
 func (p *packer) entries(ctx context.Context) error {
 	step := p.job.Checkpoint

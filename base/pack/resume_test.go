@@ -136,7 +136,7 @@ func TestAnotherJobStartsOver(t *testing.T) {
 			other := j
 			change(&other)
 			clean := other
-			clean.Dir = filepath.Join(t.TempDir(), "work")
+			clean.Dir = workDir(t)
 			m, want := ok(run(t.Context(), other, tinyBatch))(t), ok(run(t.Context(), clean, tinyBatch))(t)
 			if m.Piece != want.Piece {
 				t.Fatalf("in a used directory %v, in a new one %v", m.Piece, want.Piece)

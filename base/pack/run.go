@@ -94,15 +94,11 @@ func run(ctx context.Context, j Job, batch int) (Made, error) {
 	p := newPacker(ctx, j)
 	p.taker.batch = batch
 	defer p.close()
-	made, done, err := p.recover(ctx)
-	if err != nil || done {
-		return made, fault.Wrap(err, "pack in %s", j.Dir)
+	made, err := p.run(ctx)
+	if err != nil && diskFull(err) && !fault.Is(err, fault.Exhausted) {
+		err = diskError(err, j.Dir, 0)
 	}
-	if err := p.entries(ctx); err != nil {
-		return Made{}, fault.Wrap(err, "pack in %s", j.Dir)
-	}
-	made, err = p.finish(ctx)
-	return made, fault.Wrap(err, "pack in %s", j.Dir)
+	return made, fault.Wrap(err, "pack")
 }
 
 func (j *Job) check() error {

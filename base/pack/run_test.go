@@ -21,17 +21,17 @@ func mixed() *world {
 	w := &world{}
 	const leaf = 1 << 20
 	sizes := []int{0, 1, 31, 126, 127, 128, 4096, 127 << 5, 127 << 10, commp.SlotRaw - 1, commp.SlotRaw, commp.SlotRaw + 1,
-		leaf - 1, leaf, leaf + 1, 2 * leaf, 3*leaf + 5, 16 * leaf, 16*leaf + 1, 19*leaf - 1}
+		leaf - 1, leaf, leaf + 1, 2 * leaf, 3*leaf + 5, 7*leaf - 1}
 	for i, n := range sizes {
 		w.put(fmt.Sprintf("sizes/%02d-%d", i, n), noise(uint64(i), n))
 	}
 	for i := range 700 {
 		w.put(fmt.Sprintf("many/%d/%d.txt", i%7, i), noise(uint64(1000+i), i*13%3000))
 	}
-	big := w.files[fmt.Sprintf("sizes/%02d-%d", 19, 19*leaf-1)]
+	big := w.files[fmt.Sprintf("sizes/%02d-%d", 17, 7*leaf-1)]
 	w.put("again/big", bytes.Clone(big))
-	w.put("again/half", bytes.Clone(big[3*leaf:8*leaf+17]))
-	w.put("again/zeros", make([]byte, 5*leaf))
+	w.put("again/half", bytes.Clone(big[3*leaf:5*leaf+17]))
+	w.put("again/zeros", make([]byte, 3*leaf))
 	w.put("a", []byte("a"))
 	w.put("a.b", []byte("a.b"))
 	w.put("a0", []byte("a0"))
@@ -64,13 +64,14 @@ func TestPieceIsTheSameHoweverItIsMade(t *testing.T) {
 		workers, readers int
 		export           bool
 		checkpoint       int64
-	}{{1, 1, false, 0}, {2, 1, true, 0}, {5, 4, false, 8 << 20}, {3, 1, true, 3 << 20}} {
+		batch            int
+	}{{1, 1, false, 0, batchBytes}, {2, 1, true, 0, 2100 << 10}, {5, 4, false, 8 << 20, 3 << 20}, {3, 1, true, 3 << 20, batchBytes}} {
 		j := w.job(t, entries)
 		j.Workers, j.Readers, j.Checkpoint = s.workers, s.readers, s.checkpoint
 		if s.export {
 			j.Export = t.TempDir()
 		}
-		m, err := Run(t.Context(), j)
+		m, err := run(t.Context(), j, s.batch)
 		must(t, err)
 		if m.Root != root {
 			t.Fatalf("%+v: root %s, the canonical one is %s", s, m.Root, root)
