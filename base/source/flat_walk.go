@@ -37,7 +37,7 @@ func (r *remote) walkFlat(ctx context.Context, after string, m *matcher, visit f
 	var stopped error
 	err := r.set.try(ctx, func() error {
 		w := flatWalk{m: m, visit: visit, after: after}
-		err := r.tree.Features().ListR(r.with(ctx), "", func(page rclone.DirEntries) error {
+		err := r.keys().Features().ListR(r.with(ctx), "", func(page rclone.DirEntries) error {
 			for _, e := range page {
 				if err := ctx.Err(); err != nil {
 					return err
@@ -61,9 +61,9 @@ func (r *remote) walkFlat(ctx context.Context, after string, m *matcher, visit f
 
 // add takes the next key.
 func (w *flatWalk) add(r *remote, d rclone.DirEntry) error {
-	item := Item{Path: d.Remote(), Kind: KindDir}
+	item := Item{Path: plain(d.Remote()), Kind: KindDir}
 	if o, ok := d.(rclone.Object); ok {
-		item = r.itemOfObject(o, d.Remote())
+		item = r.itemOfObject(o, item.Path)
 	}
 	key := item.Key()
 	if key <= w.last && w.last != "" {
@@ -85,12 +85,18 @@ func (w *flatWalk) place(item Item) error {
 	for len(w.dirs) > 0 && !strings.HasPrefix(key, w.dirs[len(w.dirs)-1].path+"/") {
 		w.dirs = w.dirs[:len(w.dirs)-1]
 	}
-	item.Unreadable = w.flaw(item)
-	if strings.HasPrefix(item.Unreadable, "has ") {
-		return w.tell(item, w.above()) // no directories can be made of its path
+	if name, ok := strings.CutSuffix(item.Path, "/"); ok && item.Kind == KindFile && wellFormed(name) {
+		item = Item{Path: name, Kind: KindDir, Unreadable: fmt.Sprintf("is an object of %d bytes with a directory's name, which no directory can hold", item.Size)}
 	}
-	if err := w.enter(item.Path); err != nil {
+	good := goodPart(item.Path)
+	if err := w.enter(item.Path[:good]); err != nil {
 		return err
+	}
+	if item.Unreadable = w.flaw(item); good < len(item.Path) || good == 0 {
+		if _, wanted := w.m.judge(w.above(), item.Path, item.Kind == KindDir); !wanted {
+			return nil
+		}
+		return w.pass(item)
 	}
 	here, wanted := w.m.judge(w.above(), item.Path, item.Kind == KindDir)
 	switch {
@@ -154,12 +160,21 @@ func (w *flatWalk) above() verdict {
 	return verdict{}
 }
 
-// tell visits an item whose directories are not open, if it is wanted.
-func (w *flatWalk) tell(item Item, above verdict) error {
-	if _, wanted := w.m.judge(above, item.Path, item.Kind == KindDir); !wanted {
-		return nil
+// goodPart is how much of a path directories can be made of: all of it, or what
+// is before the first odd name.
+func goodPart(path string) int {
+	for from := 0; from <= len(path); {
+		n := strings.IndexByte(path[from:], '/')
+		name, next := path[from:], len(path)+1
+		if n >= 0 {
+			name, next = path[from:from+n], from+n+1
+		}
+		if !wellFormed(name) {
+			return from
+		}
+		from = next
 	}
-	return w.pass(item)
+	return len(path)
 }
 
 // pass visits an item that lies behind after.

@@ -18,7 +18,7 @@ const window = 4 << 20
 func (r *remote) openObject(ctx context.Context, path, id string) (content, Item, error) {
 	var o rclone.Object
 	err := r.set.try(ctx, func() (err error) {
-		o, err = r.tree.NewObject(r.with(ctx), path)
+		o, err = r.tree.NewObject(r.with(ctx), standard(path))
 		return remoteFault(err)
 	})
 	if err != nil {
@@ -36,7 +36,7 @@ func (r *remote) openObject(ctx context.Context, path, id string) (content, Item
 		return r.dial(r.with(ctx), o, found.Size, off)
 	}
 	file.same = func(ctx context.Context) error {
-		now, err := r.tree.NewObject(r.with(ctx), path)
+		now, err := r.tree.NewObject(r.with(ctx), standard(path))
 		if err != nil {
 			return remoteFault(err)
 		}

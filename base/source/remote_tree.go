@@ -10,6 +10,7 @@ import (
 
 	rclone "github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/hash"
+	"github.com/rclone/rclone/lib/encoder"
 	"github.com/rclone/rclone/lib/rest"
 
 	"github.com/firth-project/firth/base/fault"
@@ -21,10 +22,16 @@ type remote struct {
 	kind  string
 	tree  rclone.Fs
 	every rclone.Fs // sftp: the same, telling symbolic links too, as what they point to
-	links rclone.Fs // s3: the same, signing URLs without asking first
+	links rclone.Fs // s3: the same, which signs URLs without asking for the object first
 	file  string    // name of the one file that is the source
 	fetch *fetcher  // reads by our own HTTP, where the backend lets us
 }
+
+// rclone shows names in a spelling of its own, where "." and control bytes have
+// look-alikes, and takes them in it. standard is that spelling of a path, plain
+// the path.
+func standard(path string) string { return encoder.EncodeRaw.ToStandardPath(path) }
+func plain(path string) string    { return encoder.EncodeRaw.FromStandardPath(path) }
 
 // maxDepth ends a tree whose server follows a link in a circle.
 const maxDepth = 128
@@ -48,10 +55,12 @@ func openRemote(ctx context.Context, p place, options map[string]string, set set
 // settle sets what no Spec may choose otherwise, and refuses what rclone would
 // take as leave to look around.
 func settle(kind string, options map[string]string) error {
-	options["encoding"] = "Raw" // names are bytes: no look-alikes for odd ones
+	options["encoding"] = "Raw" // names are sent as they are
 	switch kind {
 	case "s3":
 		options["no_check_bucket"] = "true"
+		setDefault(options, "region", "us-east-1")
+		setDefault(options, "list_version", "2")
 		if options["provider"] == "" {
 			options["provider"] = "AWS"
 			if options["endpoint"] != "" {
@@ -91,9 +100,16 @@ func settle(kind string, options map[string]string) error {
 	return nil
 }
 
+func setDefault(options map[string]string, name, value string) {
+	if options[name] == "" {
+		options[name] = value
+	}
+}
+
 func (r *remote) connect(ctx context.Context, p place, options map[string]string) (err error) {
 	var isFile bool
-	if r.tree, isFile, err = r.start(ctx, p.path, options); err != nil {
+	root := standard(p.path)
+	if r.tree, isFile, err = r.start(ctx, root, options); err != nil {
 		return err
 	}
 	if isFile {
@@ -102,7 +118,7 @@ func (r *remote) connect(ctx context.Context, p place, options map[string]string
 	switch r.kind {
 	case "sftp":
 		options["skip_links"] = "false"
-		r.every, _, err = r.start(ctx, p.path, options)
+		r.every, _, err = r.start(ctx, root, options)
 	case "s3":
 		if options["requester_pays"] == "true" || options["sse_customer_algorithm"] != "" || options["v2_auth"] == "true" {
 			break // not to be had by a signed URL
@@ -110,8 +126,11 @@ func (r *remote) connect(ctx context.Context, p place, options map[string]string
 		options["no_head_object"] = "true"
 		r.links, _, err = r.start(ctx, r.tree.Root(), options)
 		r.fetch = &fetcher{client: r.client(), set: r.set, md5: true, atomic: true, address: r.signed}
+		if options["access_key_id"] == "" && options["env_auth"] != "true" {
+			r.fetch.address = publicAddress(plain(r.tree.Root()), options)
+		}
 	case "webdav":
-		r.fetch, err = davFetcher(r.backend, r.tree.Root(), options)
+		r.fetch, err = davFetcher(r.backend, plain(r.tree.Root()), options)
 	}
 	if err != nil {
 		return err
@@ -132,7 +151,7 @@ func (r *remote) look(ctx context.Context) error {
 			_, err := r.tree.List(ctx, "")
 			return remoteFault(err)
 		}
-		err := r.tree.Features().ListP(ctx, "", func(rclone.DirEntries) error { return errEnough })
+		err := r.keys().Features().ListP(ctx, "", func(rclone.DirEntries) error { return errEnough })
 		if err == errEnough {
 			return nil
 		}
@@ -158,10 +177,40 @@ func (r *remote) open(ctx context.Context, path, id string) (content, Item, erro
 // listed in order.
 func (r *remote) flat() bool { return r.tree.Features().BucketBased }
 
+// keys is what a bucket is listed by: of two, the one that signs, because it
+// learns the bucket's region by that.
+func (r *remote) keys() rclone.Fs {
+	if r.links != nil {
+		return r.links
+	}
+	return r.tree
+}
+
+// publicAddress makes the URL of an object that anybody may read; there is
+// nothing to sign it with.
+func publicAddress(root string, options map[string]string) func(context.Context, string) (string, error) {
+	bucket, prefix, _ := strings.Cut(root, "/")
+	base := options["endpoint"]
+	switch {
+	case base == "" && !strings.Contains(bucket, "."):
+		base = "https://" + bucket + ".s3.amazonaws.com"
+	case base == "":
+		base = "https://s3." + options["region"] + ".amazonaws.com/" + bucket
+	case strings.HasPrefix(base, "http"):
+		base = strings.TrimRight(base, "/") + "/" + bucket
+	default:
+		base = "https://" + strings.TrimRight(base, "/") + "/" + bucket
+	}
+	return func(_ context.Context, key string) (string, error) {
+		u := url.URL{Path: "/" + path.Join(prefix, key)}
+		return base + u.EscapedPath(), nil
+	}
+}
+
 // signed is the URL by which the next request may read an object.
 func (r *remote) signed(ctx context.Context, path string) (string, error) {
 	const good = 12 * time.Hour // as long as one stream may need to begin, and clocks to differ
-	link, err := r.links.Features().PublicLink(r.with(ctx), path, rclone.Duration(good), false)
+	link, err := r.links.Features().PublicLink(r.with(ctx), standard(path), rclone.Duration(good), false)
 	return link, remoteFault(err)
 }
 

@@ -28,7 +28,7 @@ func (r *remote) walk(ctx context.Context, after string, m *matcher, visit func(
 // only tells the one file that is the source.
 func (r *remote) only(ctx context.Context, _ string) (out []entry, err error) {
 	err = r.set.try(ctx, func() error {
-		o, err := r.tree.NewObject(r.with(ctx), r.file)
+		o, err := r.tree.NewObject(r.with(ctx), standard(r.file))
 		if err != nil {
 			return remoteFault(err)
 		}
@@ -66,7 +66,7 @@ func (r *remote) list(ctx context.Context, dir string) (out []entry, err error) 
 		return nil, err
 	}
 	for _, d := range listed {
-		if name := path.Base(d.Remote()); !known[name] {
+		if name := plain(path.Base(d.Remote())); !known[name] {
 			out = append(out, entry{name: name, kind: KindSymlink, bad: true, note: "is a symbolic link or a special file: it is not followed, and SFTP listings do not tell its target"})
 		}
 	}
@@ -75,14 +75,14 @@ func (r *remote) list(ctx context.Context, dir string) (out []entry, err error) 
 
 func (r *remote) entries(ctx context.Context, f rclone.Fs, dir string) (out rclone.DirEntries, err error) {
 	err = r.set.try(ctx, func() error {
-		out, err = f.List(r.with(ctx), dir)
+		out, err = f.List(r.with(ctx), standard(dir))
 		return remoteFault(err)
 	})
 	return out, err
 }
 
 func (r *remote) entryOf(d rclone.DirEntry) entry {
-	name := path.Base(d.Remote())
+	name := plain(path.Base(d.Remote()))
 	o, ok := d.(rclone.Object)
 	if !ok {
 		return entry{name: name, kind: KindDir}

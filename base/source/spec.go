@@ -62,3 +62,9 @@ func hidePassword(raw string) string {
 	}
 	return head + authority + path
 }
+
+// Local returns the path of a Spec that names a place on this machine.
+func (s Spec) Local() (path string, ok bool) {
+	p, err := parseURL(s.URL)
+	return p.path, err == nil && p.kind == "local"
+}
