@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ import (
 	"github.com/firth-project/firth/base/wallet"
 	"github.com/firth-project/firth/flow/account"
 	"github.com/firth-project/firth/flow/content"
+	"github.com/firth-project/firth/flow/dataset"
 	"github.com/firth-project/firth/flow/deal"
 	"github.com/firth-project/firth/flow/node"
 	"github.com/firth-project/firth/flow/piece"
@@ -179,6 +182,7 @@ type services struct {
 	accounts   *account.Service
 	contents   *content.Service
 	pieces     *piece.Service
+	datasets   *dataset.Service
 	providers  *provider.Service
 	deals      *deal.Service
 	retrievals *retrieval.Service
@@ -197,9 +201,9 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 	clock := time.Now
 	s.accounts = account.New(in.db, clock, rand.Reader)
 	s.nodes = node.New(in.db, clock, a.log)
-	s.pieces = piece.New(in.db, in.blocks, in.blobs, in.jobs, clock, a.log, piece.Settings{
-		MaxPadded: cfg.Piece.MaxSize, MinPadded: cfg.Piece.MinSize, CacheCAR: cfg.Piece.Cache,
-	})
+	if s.pieces, s.datasets, err = a.buildPacking(cfg, in, clock); err != nil {
+		return s, err
+	}
 	s.providers = provider.New(in.db, in.jobs, out.chain, out.peers, clock, rand.Reader, a.log,
 		provider.Settings{Interval: providerInterval})
 	s.deals = deal.New(in.db, in.jobs, s.pieces, s.providers, deal.NewMK12(out.peers, a.keys), out.chain, a.keys,
@@ -213,6 +217,36 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 	s.retrievals = retrieval.New(in.db, s.pieces, holders{s.deals}, endpoints{s.providers}, fetch, clock, a.log, retrieval.Settings{})
 	a.deals, a.providers = s.deals, s.providers
 	return s, nil
+}
+
+// buildPacking makes what turns data into pieces. Pieces of datasets are read
+// from the sources, which datasets know.
+func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piece.Service, *dataset.Service, error) {
+	pieces := piece.New(in.db, in.blocks, in.blobs, in.jobs, clock, a.log, piece.Settings{
+		MaxPadded: cfg.Piece.MaxSize, MinPadded: cfg.Piece.MinSize, CacheCAR: cfg.Piece.Cache,
+	})
+	safe, err := newSafe(in.secret)
+	if err != nil {
+		return nil, nil, err
+	}
+	work := cfg.Dataset.WorkDir
+	if work == "" {
+		work = in.home.Path("work")
+	}
+	datasets := dataset.New(in.db, in.blobs, in.blocks, pieces, in.jobs, safe, clock, a.log, dataset.Settings{
+		WorkDir: work, Worker: workerName(), Workers: cfg.Dataset.Workers, MinPieceSize: cfg.Piece.MinSize, Checkpoint: cfg.Dataset.Checkpoint,
+	})
+	pieces.ReadFrom(datasets)
+	return pieces, datasets, nil
+}
+
+// workerName is who packs, as people see it.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
 // The pace of what nobody needs to tune.
@@ -257,23 +291,18 @@ func (a *App) start(ctx context.Context, cfg Config, in stores, s services) erro
 		return s.nodes.Attend(ctx, node.Node{ID: rand.Text(), Roles: a.Roles(), Version: Version().Version, Address: a.APIURL()})
 	})
 	if len(a.queues(cfg.Workers)) > 0 {
-		in.jobs.Handle(slices.Concat(s.pieces.Handlers(), s.providers.Handlers(), s.deals.Handlers())...)
+		in.jobs.Handle(slices.Concat(s.pieces.Handlers(), s.datasets.Handlers(), s.providers.Handlers(), s.deals.Handlers())...)
 		a.works("jobs", in.jobs.Run)
 	}
 	if a.has("index") {
-		err := in.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
-			for _, schedule := range s.providers.Schedules() {
-				if err := in.jobs.Schedule(ctx, tx, schedule); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := schedule(ctx, in, s.providers.Schedules()); err != nil {
 			return err
 		}
 	}
 	if a.has("packer") {
+		if err := schedule(ctx, in, s.datasets.Schedules()); err != nil {
+			return err
+		}
 		a.works("buckets", func(ctx context.Context) error { return s.contents.Watch(ctx, in.events) })
 	}
 	if a.has("dealer") {
@@ -284,6 +313,18 @@ func (a *App) start(ctx context.Context, cfg Config, in stores, s services) erro
 		a.works("retention", func(ctx context.Context) error { return forget(ctx, in.events) })
 	}
 	return nil
+}
+
+// schedule has work done regularly.
+func schedule(ctx context.Context, in stores, all []job.Schedule) error {
+	return in.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		for _, s := range all {
+			if err := in.jobs.Schedule(ctx, tx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // keepEvents is how long the log can be replayed.

@@ -39,6 +39,7 @@ type Config struct {
 	Fetch   Fetch   `koanf:"fetch"`
 	Bucket  Bucket  `koanf:"bucket"`
 	Piece   Piece   `koanf:"piece"`
+	Dataset Dataset `koanf:"dataset"`
 	Deal    Deal    `koanf:"deal"`
 	Workers Workers `koanf:"workers"`
 	Log     Log     `koanf:"log"`
@@ -83,6 +84,13 @@ type Piece struct {
 	Cache   bool  `koanf:"cache" doc:"write each piece's CAR into the blob store instead of streaming it from the blocks"`
 }
 
+// Dataset says how datasets are packed.
+type Dataset struct {
+	WorkDir    string `koanf:"work_dir" doc:"directory of preparations under way, of this process alone; empty is in the home"`
+	Workers    int    `koanf:"workers" doc:"threads that pack one chunk, 16 MiB of memory each; 0 is one more than processors"`
+	Checkpoint int64  `koanf:"checkpoint" doc:"bytes of a piece between two points from which packing goes on after a stop"`
+}
+
 // Deal says how deals are kept.
 type Deal struct {
 	Interval time.Duration `koanf:"interval" doc:"how often the reconciler and tracker look without being told"`
@@ -102,6 +110,9 @@ type Log struct {
 	Level  string `koanf:"level" doc:"debug, info, warn or error"`
 	Format string `koanf:"format" doc:"text or json"`
 }
+
+// maxPackers is how many threads may pack one chunk.
+const maxPackers = 1024
 
 // GatewayAccess values.
 const (
@@ -123,6 +134,7 @@ func Default() Config {
 		Chain:   Chain{RPC: "https://api.node.glif.io", Finality: 900},
 		Bucket:  Bucket{Size: 16 << 30, Age: 48 * time.Hour, Contents: 50_000},
 		Piece:   Piece{MaxSize: 32 << 30, MinSize: 256},
+		Dataset: Dataset{Checkpoint: 1 << 30},
 		Deal:    Deal{Interval: 30 * time.Second, Silence: 24 * time.Hour, Backoff: time.Minute},
 		Workers: Workers{Light: 4, Net: 16, Hash: max(1, runtime.NumCPU()/2)},
 		Log:     Log{Level: "info", Format: "text"},
@@ -257,13 +269,17 @@ func (c Config) validate() error {
 		return invalid("piece.min_size", "%d is above piece.max_size %d", c.Piece.MinSize, c.Piece.MaxSize)
 	}
 	for key, n := range map[string]int64{
-		"bucket.size": c.Bucket.Size, "bucket.age": int64(c.Bucket.Age), "bucket.contents": int64(c.Bucket.Contents),
+		"dataset.checkpoint": c.Dataset.Checkpoint,
+		"bucket.size":        c.Bucket.Size, "bucket.age": int64(c.Bucket.Age), "bucket.contents": int64(c.Bucket.Contents),
 		"deal.interval": int64(c.Deal.Interval), "deal.silence": int64(c.Deal.Silence), "deal.backoff": int64(c.Deal.Backoff),
 		"workers.light": int64(c.Workers.Light), "workers.net": int64(c.Workers.Net), "workers.hash": int64(c.Workers.Hash),
 	} {
 		if n <= 0 {
 			return invalid(key, "must be above zero")
 		}
+	}
+	if c.Dataset.Workers < 0 || c.Dataset.Workers > maxPackers {
+		return invalid("dataset.workers", "%d is not between 0 and %d", c.Dataset.Workers, maxPackers)
 	}
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return err

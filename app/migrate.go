@@ -8,6 +8,7 @@ import (
 	"github.com/firth-project/firth/base/job"
 	"github.com/firth-project/firth/flow/account"
 	"github.com/firth-project/firth/flow/content"
+	"github.com/firth-project/firth/flow/dataset"
 	"github.com/firth-project/firth/flow/deal"
 	"github.com/firth-project/firth/flow/node"
 	"github.com/firth-project/firth/flow/piece"
@@ -23,6 +24,6 @@ func migrate(ctx context.Context, d *db.DB) error {
 	}
 	return d.Migrate(ctx,
 		event.Migrations, account.Migrations(), content.Migrations(), piece.Migrations(),
-		provider.Migrations(), deal.Migrations(), retrieval.Migrations(), node.Migrations(),
+		provider.Migrations(), deal.Migrations(), retrieval.Migrations(), node.Migrations(), dataset.Migrations(),
 	)
 }

@@ -28,7 +28,7 @@ func Roles() []Role {
 	return []Role{
 		{Name: "api", Does: "takes contents in and answers the JSON API", Doors: []string{"api"}},
 		{Name: "gateway", Does: "serves contents by CID and pieces to providers", Doors: []string{"gateway"}},
-		{Name: "packer", Does: "turns buckets into pieces", Queues: []job.Queue{job.Light, job.Hash}},
+		{Name: "packer", Does: "turns buckets and datasets into pieces", Queues: []job.Queue{job.Light, job.Net, job.Hash}},
 		{Name: "dealer", Does: "keeps policies true by proposing deals", Queues: []job.Queue{job.Light, job.Net}},
 		{Name: "tracker", Does: "follows deals with providers and on chain", Queues: []job.Queue{job.Light, job.Net}},
 		{Name: "index", Does: "keeps the facts about providers", Queues: []job.Queue{job.Light, job.Net}},

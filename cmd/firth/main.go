@@ -49,6 +49,7 @@ type cli struct {
 	Show     showCmd     `cmd:"" help:"Show one content and where its copies are."`
 	Get      getCmd      `cmd:"" help:"Get a content back, every block verified."`
 	Rm       rmCmd       `cmd:"" help:"Remove contents."`
+	Pack     packCmd     `cmd:"" help:"Turn a directory, or what is in a bucket or on a server, into pieces. Needs no node."`
 	Bucket   bucketCmd   `cmd:"" help:"Buckets: what is gathered before it becomes a piece."`
 	Piece    pieceCmd    `cmd:"" help:"Pieces: what deals are made about."`
 	Deal     dealCmd     `cmd:"" help:"Deals with storage providers."`
@@ -191,7 +192,11 @@ func exit(io stdio, asJSON bool, err error) int {
 		return 0
 	}
 	kind := kindOf(err)
+	var skipped skippedError
 	switch {
+	case errors.As(err, &skipped):
+		fmt.Fprintln(io.err, "firth:", skipped)
+		return skippedCode
 	case errors.Is(err, errTold):
 	case asJSON:
 		_ = json.NewEncoder(io.err).Encode(map[string]string{"kind": kind.String(), "error": err.Error()})
