@@ -40,9 +40,10 @@ func TestNode(t *testing.T) {
 // Killed at any moment, a preparation goes on and ends the same, with nothing
 // left behind.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	home, cars := t.TempDir(), t.TempDir()
 	files := map[string][]byte{"big": noise(77, 12*MiB)}
-	for i := range 30 {
+	for i := range 20 {
 		files["many/"+string(rune('a'+i))] = noise(uint64(i), 100_000+i*20_000)
 	}
 	dir := tree(t, files)
@@ -62,7 +63,7 @@ func TestKilled(t *testing.T) {
 		must(t, node.Start())
 		ended := make(chan error, 1)
 		go func() { ended <- node.Wait() }()
-		patience := time.NewTimer(time.Duration(250+70*kills) * time.Millisecond)
+		patience := time.NewTimer(time.Duration(250+100*kills) * time.Millisecond)
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -99,6 +100,7 @@ func TestKilled(t *testing.T) {
 
 // Several nodes over one database share the chunks and make what one makes.
 func TestTwoNodes(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		if h.db.Engine() != db.PostgreSQL {
@@ -108,7 +110,7 @@ func TestTwoNodes(t *testing.T) {
 		other := *h
 		other.hire(t.TempDir(), func(s *dataset.Settings) { s.Worker = "two" })
 		files := map[string][]byte{}
-		for i := range 16 {
+		for i := range 10 {
 			files[string(rune('a'+i))] = noise(uint64(i), 3*MiB)
 		}
 		dir := tree(t, files)

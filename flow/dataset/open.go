@@ -17,6 +17,7 @@ type openSource struct {
 	*source.Source
 	version time.Time // of the row it was opened by
 	looked  time.Time // when the row was last looked at
+	there   time.Time // when it was last found to be there, after a file of it was not
 }
 
 // lookAgain is how long a source is read without a look at its row, which
@@ -42,13 +43,13 @@ func (s *Service) opened(ctx context.Context, id int64) (*source.Source, error) 
 		return nil, err
 	}
 	if ok && kept.version.Equal(row.UpdatedAt) {
-		return s.keep(id, openSource{kept.Source, row.UpdatedAt, now}), nil
+		return s.keep(id, openSource{Source: kept.Source, version: row.UpdatedAt, looked: now, there: kept.there}), nil
 	}
 	src, err := s.connect(ctx, row)
 	if err != nil {
 		return nil, err
 	}
-	return s.keep(id, openSource{src, row.UpdatedAt, now}), nil
+	return s.keep(id, openSource{Source: src, version: row.UpdatedAt, looked: now}), nil
 }
 
 // keep remembers an open source, unless somebody was faster. Files of the one
@@ -106,10 +107,49 @@ func (s *Service) OpenSource(ctx context.Context, f pack.Source) (pack.File, err
 		return nil, err
 	}
 	file, err := src.Open(ctx, f.Path, f.ID)
+	if fault.Is(err, fault.NotFound) {
+		if away := s.away(ctx, id); away != nil {
+			return nil, away
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return sourceFile{file, ctx}, nil
+}
+
+// away returns why a source cannot be read at all, if it cannot: then a file
+// that is not found is not gone.
+func (s *Service) away(ctx context.Context, id int64) error {
+	now := s.clock()
+	s.mu.Lock()
+	kept, ok := s.sources[id]
+	s.mu.Unlock()
+	if ok && now.Sub(kept.there) < lookAgain {
+		return nil
+	}
+	row, err := sourceByID(ctx, s.db.Read(), id)
+	if err != nil {
+		return err
+	}
+	src, err := s.connect(ctx, row)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept, ok := s.sources[id]; ok {
+		kept.there = now
+		s.sources[id] = kept
+	}
+	return src.Close()
+}
+
+// remote reports whether a source is not on this machine, where many files are
+// worth asking for at once.
+func remote(url string) bool {
+	scheme, _, ok := strings.Cut(url, ":")
+	return ok && scheme != "" && !strings.Contains(scheme, "/")
 }
 
 // sourceFile is a file of a source as packing takes it.

@@ -214,6 +214,10 @@ func (s *Service) clearChunk(c chunkRow) error {
 	return os.RemoveAll(s.chunkDir(c))
 }
 
+// remoteReaders is how many small files of a remote source a worker asks for at
+// once: each takes a round trip or two.
+const remoteReaders = 8
+
 // packing is one run over a chunk.
 type packing struct {
 	s     *Service
@@ -222,6 +226,7 @@ type packing struct {
 	prof  dag.Profile
 	list  *Catalog
 	at    map[int64]string // where each source is in the dataset
+	ahead int              // small files that are read at once; 0 is one after the other
 	meter *meter
 }
 
@@ -241,6 +246,9 @@ func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m
 	}
 	for _, src := range sources {
 		k.at[src.ID] = src.At
+		if remote(src.URL) {
+			k.ahead = remoteReaders
+		}
 	}
 	made, root, err := k.run(ctx)
 	if err != nil {
@@ -297,7 +305,7 @@ func (k *packing) job(n int) pack.Job {
 		Entries: k.entries, Open: opener{k.s}, Dir: k.dir(n), Export: rules.Export, Progress: k.meter.progress,
 		Settings: pack.Settings{
 			Profile: k.prof, MaxPadded: rules.PieceSize, MinPadded: least, NoDedup: rules.NoDedup,
-			Workers: k.s.settings.Workers, Checkpoint: k.s.settings.Checkpoint,
+			Workers: k.s.settings.Workers, Readers: k.ahead, Checkpoint: k.s.settings.Checkpoint,
 		},
 	}
 }

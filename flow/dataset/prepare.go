@@ -139,6 +139,13 @@ func (s *Service) Remove(ctx context.Context, project, id int64, cars bool) erro
 }
 
 func (s *Service) remove(ctx context.Context, tx *db.Tx, row *preparationRow) error {
+	follower, err := followerOf(ctx, tx, row.ID)
+	if err != nil {
+		return err
+	}
+	if follower != 0 {
+		return fault.New(fault.Conflict, "preparation %d: preparation %d goes on from it; wait until that is complete, or remove it first", row.ID, follower)
+	}
 	now := s.now()
 	if err := row.update(ctx, tx, []State{Active, Paused, Failed, Complete}, now, "state = ?, finished_at = COALESCE(finished_at, ?)", Removed, now); err != nil {
 		return err

@@ -3,6 +3,7 @@ package dataset_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,14 +11,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
+	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/db/dbtest"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
+	"github.com/firth-project/firth/base/source/sourcetest"
 	"github.com/firth-project/firth/flow/dataset"
 )
 
 // What cannot be read is left out with a reason, and nothing else is.
 func TestSkipped(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		dir := tree(t, map[string][]byte{
@@ -67,6 +73,7 @@ func (h *house) scanOnly(id int64) (release func()) {
 
 // A second preparation packs what is new or changed and has one root for all.
 func TestSecondPreparation(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		h.run()
@@ -112,11 +119,12 @@ func TestSecondPreparation(t *testing.T) {
 
 // What is paused stops, keeps what it has, and goes on.
 func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		h.run()
 		files := map[string][]byte{}
-		for i := range 12 {
+		for i := range 8 {
 			files[fmt.Sprintf("%02d", i)] = noise(uint64(i), 3*MiB)
 		}
 		dir := tree(t, files)
@@ -125,7 +133,7 @@ func TestPauseAndResume(t *testing.T) {
 		if _, err := h.data.Start(t.Context(), project, d.ID); !fault.Is(err, fault.Conflict) {
 			t.Errorf("a second one at the same time: %v", err)
 		}
-		for range 6 {
+		for range 3 {
 			until(t, func() bool { n := h.preparation(p.ID).ChunksDone; p = h.preparation(p.ID); return n == p.ChunksDone })
 			if p.State == dataset.Complete {
 				break
@@ -150,7 +158,7 @@ func TestPauseAndResume(t *testing.T) {
 			ok(h.data.Resume(t.Context(), project, p.ID))(t)
 		}
 		p = h.complete(p.ID)
-		if p.Root != rootOf(t, dir) || p.Chunks != 12 {
+		if p.Root != rootOf(t, dir) || p.Chunks != 8 {
 			t.Errorf("preparation %+v", p)
 		}
 	})
@@ -158,6 +166,7 @@ func TestPauseAndResume(t *testing.T) {
 
 // One chunk can be paused, resumed and removed; the rest does not mind.
 func TestChunkVerbs(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		dir := tree(t, map[string][]byte{"1": noise(1, 3*MiB), "2": noise(2, 3*MiB), "3": noise(3, 7*MiB), "4": noise(4, 2*MiB), "5": noise(5, 9)})
@@ -206,6 +215,7 @@ func TestChunkVerbs(t *testing.T) {
 // A source that is away fails chunks with a reason and a next attempt; when it
 // is back they go on by themselves, or at once when asked.
 func TestSourceAway(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		h.run()
@@ -224,9 +234,67 @@ func TestSourceAway(t *testing.T) {
 	})
 }
 
+// A source that goes away while it is packed is waited for: its files are not
+// skipped.
+func TestSourceGoesAway(t *testing.T) {
+	t.Parallel()
+	h := build(t, dbtest.SQLite)
+	dir := filepath.Join(t.TempDir(), "disk")
+	want := tree(t, map[string][]byte{"a": noise(1, 100), "b": noise(2, 5*MiB)})
+	must(t, os.CopyFS(dir, os.DirFS(want)))
+	p := ok(h.data.Start(t.Context(), project, h.create("d", dir, small()).ID))(t)
+	h.scanOnly(p.ID)()
+	must(t, os.Rename(dir, dir+"-away"))
+	h.hire(h.dir, nil)
+	h.run()
+	until(t, func() bool { return h.chunks(p.ID)[0].NextAttempt != nil })
+	if c := h.chunks(p.ID)[0]; c.State != dataset.ChunkFailed && c.State != dataset.ChunkPacking || h.preparation(p.ID).State != dataset.Active {
+		t.Errorf("chunk %+v", c)
+	}
+	must(t, os.Rename(dir+"-away", dir))
+	if p = h.complete(p.ID); p.Skipped != 0 || p.Root != rootOf(t, want) {
+		t.Errorf("preparation %+v", p)
+	}
+}
+
+// Directories too many for the last piece go into further ones.
+func TestSpineOfSeveralPieces(t *testing.T) {
+	t.Parallel()
+	h := build(t, dbtest.SQLite)
+	h.run()
+	dir := memory(t)
+	long := strings.Repeat("x", 240)
+	for i := range 13_000 {
+		must(t, os.Symlink("t", filepath.Join(dir, fmt.Sprintf("%s-%05d", long, i))))
+	}
+	p := h.prepare(h.create("d", dir, small()))
+	pieces, chunks := h.dataPieces(p.ID), h.chunks(p.ID)
+	if len(chunks[len(chunks)-1].Pieces) < 2 {
+		t.Errorf("the last of %d chunks has %d pieces", len(chunks), len(chunks[len(chunks)-1].Pieces))
+	}
+	s := shelf{}
+	s.read(h, pieces...)
+	if p.Root != rootOf(t, dir) {
+		t.Errorf("root %s", p.Root)
+	}
+	must(t, dag.Complete(t.Context(), s, cid.MustParse(p.Root)))
+}
+
+// memory is a directory in memory, where there is one: thousands of files are
+// made faster there.
+func memory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "firth-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // Removing leaves nothing behind but pieces, and the exported CARs unless they
 // are to go as well.
 func TestRemove(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		h.run()
@@ -283,6 +351,7 @@ func errOf[T any](_ T, err error) error { return err }
 
 // Sources have directories of their own, and their secrets are not to be read.
 func TestSources(t *testing.T) {
+	t.Parallel()
 	h := build(t, dbtest.SQLite)
 	h.run()
 	one, two := tree(t, map[string][]byte{"x": noise(1, 10)}), tree(t, map[string][]byte{"x": noise(2, 20), "y/z": noise(3, 5*MiB)})
@@ -323,13 +392,52 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// From an S3 server come the same pieces as from a disk.
+func TestFromS3(t *testing.T) {
+	t.Parallel()
+	h := build(t, dbtest.SQLite)
+	h.run()
+	files := map[string][]byte{"a/big": noise(1, 7*MiB), "a/small": noise(2, 10), "b": noise(3, 100_000), "z/empty": {}}
+	url, options, put := sourcetest.S3(t)
+	for path, body := range files {
+		put(path, body)
+	}
+	d := ok(h.data.Create(t.Context(), project, "s3", small(), dataset.NewSource{URL: url, Options: options}))(t)
+	p := h.prepare(d)
+	dir := tree(t, files)
+	if p.Root != rootOf(t, dir) || p.Skipped != 0 {
+		t.Errorf("preparation %+v", p)
+	}
+	s := shelf{}
+	s.read(h, h.dataPieces(p.ID)...)
+	same(t, dir, s.export(t, p.Root))
+	put("b", noise(4, 100_000)) // the pieces must not serve other bytes
+	gone := false
+	for _, piece := range h.dataPieces(p.ID) {
+		r := ok(h.pieces.Open(t.Context(), piece.CID))(t)
+		_, err := io.Copy(io.Discard, r)
+		gone = gone || err != nil
+		must(t, r.Close())
+	}
+	if !gone {
+		t.Error("a source that was edited is served as if it were not")
+	}
+	local := h.prepare(h.create("local", dir, small()))
+	for i, piece := range h.dataPieces(local.ID) {
+		if other := h.dataPieces(p.ID)[i]; other.CID != piece.CID {
+			t.Errorf("piece %d: %s from S3, %s from the disk", i, other.CID, piece.CID)
+		}
+	}
+}
+
 // The cost of a preparation grows with its files and no faster, and the rows do
 // not grow with them at all.
 func TestManyFiles(t *testing.T) {
+	t.Parallel()
 	h := build(t, dbtest.SQLite)
 	h.run()
-	dir := t.TempDir()
-	files := 5000
+	dir := memory(t)
+	files := 20_000
 	if os.Getenv("FIRTH_TEST_LONG") != "" {
 		files = 100_000
 	}
@@ -360,13 +468,14 @@ func TestManyFiles(t *testing.T) {
 
 // Workers that stop in the middle, at any moment, change nothing.
 func TestWorkersStop(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		files := map[string][]byte{}
-		for i := range 40 {
+		for i := range 24 {
 			files[fmt.Sprintf("%02d/x", i)] = noise(uint64(i), 400_000+i*10_000)
 		}
-		files["20/big"] = noise(77, 8*MiB)
+		files["12/big"] = noise(77, 8*MiB)
 		dir := tree(t, files)
 		d := h.create("d", dir, small())
 		p := ok(h.data.Start(t.Context(), project, d.ID))(t)
@@ -376,7 +485,7 @@ func TestWorkersStop(t *testing.T) {
 			}
 			h.hire(h.dir, nil)
 			stop := h.run()
-			patience := time.NewTimer(time.Duration(40+30*i) * time.Millisecond)
+			patience := time.NewTimer(time.Duration(40+60*i) * time.Millisecond)
 			<-patience.C
 			stop()
 		}

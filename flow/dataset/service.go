@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"path"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -200,6 +201,8 @@ func checkSource(n NewSource) error {
 	switch {
 	case n.URL == "" || len(n.URL) > maxURL || !utf8.ValidString(n.URL):
 		return fault.New(fault.Invalid, "source %.200s: must be 1 to %d bytes of text: a path, s3:bucket/prefix, https://…", shown, maxURL)
+	case !remote(n.URL) && !filepath.IsAbs(n.URL):
+		return fault.New(fault.Invalid, "source %.200s: a local path must be absolute", shown)
 	case n.At != "" && (!utf8.ValidString(n.At) || len(n.At) > maxURL || path.Clean("/"+n.At) != "/"+n.At):
 		return fault.New(fault.Invalid, "source %.200s: its directory %.200q must be a relative path like \"photos/2024\"", shown, n.At)
 	}

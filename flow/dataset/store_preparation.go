@@ -161,9 +161,19 @@ func preparations(ctx context.Context, q bun.IDB, project int64, f Filter) ([]Pr
 	return mapped(rows, preparationRow.preparation), fault.Wrap(err, "list preparations of project %d", project)
 }
 
-// idsOfPreparations returns all preparations of a dataset that are not removed.
+// followerOf returns the id of a preparation that is not over and goes on from
+// this one, 0 for none.
+func followerOf(ctx context.Context, q bun.IDB, prior int64) (id int64, err error) {
+	err = q.NewSelect().Model((*preparationRow)(nil)).ColumnExpr("COALESCE(MAX(id), 0)").
+		Where("prior = ? AND state IN (?)", prior, bun.List([]State{Active, Paused, Failed})).Scan(ctx, &id)
+	return id, fault.Wrap(err, "preparation after %d", prior)
+}
+
+// idsOfPreparations returns all preparations of a dataset that are not removed,
+// the newest first.
 func idsOfPreparations(ctx context.Context, q bun.IDB, dataset int64) (ids []int64, err error) {
-	err = q.NewSelect().Model((*preparationRow)(nil)).Column("id").Where("dataset_id = ? AND state <> ?", dataset, Removed).Scan(ctx, &ids)
+	err = q.NewSelect().Model((*preparationRow)(nil)).Column("id").Where("dataset_id = ? AND state <> ?", dataset, Removed).
+		Order("id DESC").Scan(ctx, &ids)
 	return ids, fault.Wrap(err, "preparations of dataset %d", dataset)
 }
 
