@@ -100,23 +100,6 @@ func (c curve) measure(n, size int64) (costs []cost, err error) {
 	return costs, nil
 }
 
-// manyFiles makes n different files of a size, a thousand a folder.
-func manyFiles(dir string, n, size int64) error {
-	data := noise(int(size)+int(n), 5) // each begins one byte on
-	for i := range n {
-		folder := filepath.Join(dir, fmt.Sprintf("%04d", i/1000))
-		if i%1000 == 0 {
-			if err := os.MkdirAll(folder, 0o755); err != nil {
-				return err
-			}
-		}
-		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%07d", i)), data[i:i+size], 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func countLabel(n float64) string { return fmt.Sprintf("10^%.0f", math.Log10(n)) }
 
 func bytesLabel(n float64) string {

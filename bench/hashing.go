@@ -116,8 +116,10 @@ func cut(count, size int) [][]byte {
 }
 
 // noise is n bytes that no store can make smaller, the same for a seed.
-func noise(n int, seed uint64) []byte {
+func noise(n int, seed byte) []byte {
 	out := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(out) // never fails
+	_, _ = source(seed).Read(out) // never fails
 	return out
 }
+
+func source(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }

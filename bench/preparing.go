@@ -55,20 +55,43 @@ func exporting(amount int64) func(places) ([]string, int64) {
 }
 
 func oneLarge(dir string) error {
-	return os.WriteFile(filepath.Join(dir, "large"), noise(largeBytes, 3), 0o600)
+	f, err := os.Create(filepath.Join(dir, "large"))
+	if err != nil {
+		return err
+	}
+	// A little at a time: what this process holds would count as the memory of
+	// those it starts.
+	if _, err := io.CopyN(f, source(3), largeBytes); err != nil {
+		return err
+	}
+	return f.Close()
 }
 
-func manySmall(dir string) error {
-	data := noise(smallFiles*smallBytes, 4)
-	for i := range smallFiles {
-		folder := filepath.Join(dir, fmt.Sprintf("%03d", i/500))
-		if i%500 == 0 {
-			if err := os.Mkdir(folder, 0o755); err != nil {
+func manySmall(dir string) error { return manyFiles(dir, smallFiles, smallBytes) }
+
+// manyFiles makes n different files of a size, a thousand a folder.
+func manyFiles(dir string, n, size int64) error {
+	data, from := make([]byte, min(size, mib)), source(4)
+	for i := range n {
+		folder := filepath.Join(dir, fmt.Sprintf("%04d", i/1000))
+		if i%1000 == 0 {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
 				return err
 			}
 		}
-		err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%05d", i)), data[i*smallBytes:(i+1)*smallBytes], 0o600)
+		f, err := os.Create(filepath.Join(folder, fmt.Sprintf("%07d", i)))
 		if err != nil {
+			return err
+		}
+		for left := size; left > 0; left -= int64(len(data)) {
+			if _, err := from.Read(data); err != nil {
+				return err
+			}
+			if _, err := f.Write(data[:min(left, int64(len(data)))]); err != nil {
+				return err
+			}
+		}
+		if err := f.Close(); err != nil {
 			return err
 		}
 	}
