@@ -79,12 +79,16 @@ func (p *packer) save(done *finished) error {
 		if err := replaceFile(filepath.Join(p.job.Dir, treeFile), tree); err != nil {
 			return p.dirError(err)
 		}
-		s.Edge, s.First, s.File = p.slots.edge, p.firstSlot(p.at.Offset), p.open.state()
+		s.Edge, s.File = p.slots.edge, p.open.state()
+		if f := p.open; f != nil && f.stream != nil { // it is read from the beginning
+			s.Point, s.Edge, s.File = f.start, f.startEdge, nil
+		}
+		s.First = p.firstSlot(s.Point.Offset)
 	}
 	if err := p.store(s); err != nil {
 		return err
 	}
-	p.saved.cursor, p.saved.handled = p.at.Cursor, p.handled
+	p.saved.cursor, p.saved.handled = s.Point.Cursor, p.handled
 	return nil
 }
 

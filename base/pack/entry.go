@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"io"
 	"iter"
 
 	"github.com/firth-project/firth/base/dag"
@@ -27,12 +28,19 @@ type Entry struct {
 	Size   int64 // bytes of the whole file
 	// Offset and Length are the part of the file, in bytes: whole leaves of the
 	// profile's chunk size, save the file's last. 0 and Size are the whole file.
+	//
+	// A Length of -1 is a file that is changed on its way, compressed or
+	// encrypted: Size is the most it can come to and its File must be a Streamer.
+	// The index cannot bring its bytes back, so such files need Job.Export.
 	Offset, Length int64
 	Target         string // of a Symlink
 }
 
 // part reports whether the entry is less than a whole file.
-func (e Entry) part() bool { return e.Offset != 0 || e.Length != e.Size }
+func (e Entry) part() bool { return e.Length >= 0 && (e.Offset != 0 || e.Length != e.Size) }
+
+// stream reports whether the length is not known before the end.
+func (e Entry) stream() bool { return e.Kind == Regular && e.Length < 0 }
 
 // source is what the index says of where the entry's bytes are.
 func (e Entry) source() Source {
@@ -50,6 +58,15 @@ func (e Entry) source() Source {
 // goroutines.
 type Opener interface {
 	Open(ctx context.Context, s Source) (File, error)
+}
+
+// Streamer is a File whose bytes come from the first to the last, once, and
+// only then tell how many they are. An interrupted run reads it from the
+// beginning.
+type Streamer interface {
+	File
+	// Stream returns the bytes. It is called once; ReadAt is not called then.
+	Stream() io.Reader
 }
 
 // Outcome is what became of an entry.

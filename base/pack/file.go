@@ -32,6 +32,7 @@ type file struct {
 	long     bool    // its leaves are in several batches
 
 	abandoned atomic.Bool // nobody needs the rest of it
+	stream    *stream     // of an entry whose length is not known
 
 	once   sync.Once
 	opened File
@@ -50,7 +51,6 @@ type placing struct {
 	builder   *dag.FileBuilder
 	digests   [][32]byte     // of the leaves so far, if there are several
 	nodes     []blocks.Block // to follow the leaves
-	placed    int            // of nodes
 	tops      []dag.Top
 	first     int64 // CAR offset of what was laid down for the file; 0 for nothing
 	last      int64 // and where it ends
@@ -61,19 +61,22 @@ type placing struct {
 // newFile plans a regular file or a part of one.
 func newFile(e Entry, number int64, prof dag.Profile) (*file, error) {
 	f := &file{entry: e, number: number, chunk: int64(prof.ChunkSize)}
+	if e.stream() {
+		return newStream(f, prof)
+	}
 	f.from = e.Offset / f.chunk
 	f.to = max(f.from+1, (e.Offset+e.Length+f.chunk-1)/f.chunk)
 	if f.to-f.from == 1 {
 		return f, nil
 	}
 	var err error
-	f.sections, err = nodeSections(prof, f)
+	f.sections, err = f.nodeSections(prof)
 	return f, err
 }
 
 // nodeSections works out how long the sections of a file's nodes will be: they
 // depend on the sizes of its leaves alone.
-func nodeSections(prof dag.Profile, f *file) ([]int, error) {
+func (f *file) nodeSections(prof dag.Profile) ([]int, error) {
 	b, err := dag.NewFileBuilder(prof, f.entry.Size, f.from, f.to)
 	if err != nil {
 		return nil, err

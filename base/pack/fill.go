@@ -17,7 +17,7 @@ func (p *packer) fill(ctx context.Context, b *batch) error {
 	readers.SetLimit(max(p.job.Readers, 1))
 	for i := range b.units {
 		u := &b.units[i]
-		if u.leaves == 0 || u.file.reason != "" || u.abandoned.Load() {
+		if u.file.reason != "" || u.stream == nil && (u.leaves == 0 || u.abandoned.Load()) {
 			continue
 		}
 		if p.job.Readers <= 1 {
@@ -41,14 +41,16 @@ func (p *packer) readUnit(ctx context.Context, b *batch, u *unit) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	in, err := u.file.open(p.ctx, p.job.Open)
-	for i := 0; err == nil && i < u.leaves; i++ {
-		s := b.leaves[u.at+i]
-		err = u.readLeaf(in, u.leaf+int64(i), b.buf[s.pos+s.head:][:s.size])
+	var err error
+	planned := u.leaves
+	if u.stream != nil {
+		err = p.readStream(ctx, b, u)
+	} else {
+		err = p.readLeaves(b, u)
 	}
-	if !u.long {
+	if !u.long && planned > 0 {
 		if err == nil {
-			err = in.Check()
+			err = u.opened.Check()
 		}
 		u.file.close()
 	}
@@ -60,6 +62,15 @@ func (p *packer) readUnit(ctx context.Context, b *batch, u *unit) error {
 	}
 	u.reason = reasonOf(err)
 	return nil
+}
+
+func (p *packer) readLeaves(b *batch, u *unit) error {
+	in, err := u.file.open(p.ctx, p.job.Open)
+	for i := 0; err == nil && i < u.leaves; i++ {
+		s := b.leaves[u.at+i]
+		err = u.readLeaf(in, u.leaf+int64(i), b.buf[s.pos+s.head:][:s.size])
+	}
+	return err
 }
 
 // hash makes the digests of all leaves that were read, and their heads.

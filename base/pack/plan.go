@@ -105,6 +105,8 @@ func checkPart(e Entry, prof dag.Profile) error {
 		return fault.New(fault.Invalid, "entry %q: unknown kind %d", e.Path, e.Kind)
 	case e.Kind != Regular:
 		return nil
+	case e.stream() && e.Length == -1 && e.Offset == 0 && e.Size >= 0:
+		return nil
 	case e.Offset < 0 || e.Length < 0 || e.Size < 0 || end < e.Offset || end > e.Size || e.Length == 0 && e.Size != 0:
 		return fault.New(fault.Invalid, "entry %q: %d bytes from %d of a file of %d", e.Path, e.Length, e.Offset, e.Size)
 	case e.Offset%chunk != 0 || end%chunk != 0 && end != e.Size:

@@ -29,7 +29,12 @@ type unit struct {
 	nodes  int
 	ends   bool   // nothing of the entry comes behind
 	reason string // why it cannot be read
+
+	ready, read chan struct{} // of a stream: closed when the unit can be read, and when it was
 }
+
+// begins reports whether nothing of the entry comes before.
+func (u *unit) begins() bool { return u.leaf == u.from && u.node == 0 }
 
 // lastLeaf reports whether the entry's last leaf is in the unit.
 func (u *unit) lastLeaf() bool { return u.leaves > 0 && u.leaf+int64(u.leaves) == u.to }
@@ -67,9 +72,8 @@ type taker struct {
 	planner planner
 	pull    func() (Entry, error, bool)
 	stop    func()
-	file    *file  // taken up, not all of it
-	before  cursor // the place before file
-	leaf    int64  // next of file
+	file    *file // taken up, not all of it
+	leaf    int64 // next of file
 	node    int
 	planned int64 // CAR offset of the next batch, if nothing is left out
 	room    int64 // bytes to take until the next checkpoint
@@ -153,6 +157,9 @@ func (t *taker) take(b *batch) (bool, error) {
 				break
 			}
 		}
+		if s := t.file.stream; s != nil && s.ended.Load() {
+			t.leaf = t.file.to
+		}
 		if !t.fit(b) {
 			break
 		}
@@ -175,23 +182,28 @@ func (t *taker) next() (bool, error) {
 	if !ok || err != nil {
 		return false, fault.Wrap(err, "entry %d", t.planner.Entry)
 	}
-	t.before = t.planner.cursor
+	before := t.planner.cursor
 	reason, err := t.planner.next(e, t.prof)
 	if err != nil {
 		return false, err
 	}
-	f := &file{entry: e, number: t.before.Entry}
+	f := &file{entry: e, number: before.Entry}
 	switch {
 	case reason != "":
 		f.reason = reason
+	case e.stream() && t.job.Export == "":
+		err = fault.New(fault.Invalid, "entry %q: its length is not known, so it needs a CAR that is written", e.Path)
 	case e.Kind == Regular:
-		f, err = newFile(e, t.before.Entry, t.prof)
+		f, err = newFile(e, before.Entry, t.prof)
 	case e.Kind == Symlink:
 		err = f.link(t.prof)
 	}
+	if err != nil {
+		return false, err
+	}
+	f.before = before
 	t.file, t.leaf, t.node = f, f.from, 0
-	f.before = t.before
-	return true, err
+	return true, nil
 }
 
 // link makes a symbolic link's node.
@@ -229,7 +241,11 @@ func (t *taker) fit(b *batch) bool {
 	if u.leaves+u.nodes == 0 && !u.ends {
 		return false
 	}
-	if !u.ends && u.leaf == f.from && u.node == 0 {
+	if f.stream != nil {
+		u.ready, u.read = f.stream.tail, make(chan struct{})
+		f.stream.tail = u.read
+	}
+	if !u.ends && u.begins() {
 		f.after = t.planner.clone() // its first unit
 		if f.long = t.leaf < f.to; f.long {
 			t.longs = append(t.longs, f)
@@ -249,7 +265,7 @@ func (t *taker) place() cursor {
 		return t.planner.cursor
 	}
 	if t.leaf == f.from && t.node == 0 {
-		return t.before
+		return f.before
 	}
 	return cursor{Entry: f.number, Leaf: t.leaf - f.from, Node: t.node, Digest: t.planner.Digest}
 }

@@ -49,7 +49,7 @@ func (p *packer) turn(ctx context.Context, b *batch) error {
 		if err := p.settle(ctx, b, u); err != nil {
 			return err
 		}
-		if u.long && u.leaf == u.from && u.begun {
+		if u.begins() && u.begun {
 			begins = u.file
 		}
 	}
@@ -92,7 +92,7 @@ func (p *packer) settle(ctx context.Context, b *batch, u *unit) error {
 	if f.reason != "" {
 		u.reason = f.reason
 	}
-	if u.reason == "" && f.long && u.lastLeaf() && f.opened != nil {
+	if u.reason == "" && f.long && (u.lastLeaf() || f.stream != nil && u.ends) {
 		if err := f.opened.Check(); err != nil {
 			if fatal(ctx, err) {
 				return fault.Wrap(err, "check %q", f.entry.Path)
@@ -106,19 +106,27 @@ func (p *packer) settle(ctx context.Context, b *batch, u *unit) error {
 		}
 		return p.drop(f, u.reason)
 	}
-	if f.long && u.leaf == f.from && u.leaves > 0 {
+	if u.begins() && (f.long || f.stream != nil && !u.ends) {
 		f.start = p.here(f.before)
 		f.begun = true
 	}
 	if err := p.placeLeaves(b, u); err != nil {
 		return err
 	}
-	for _, block := range f.nodes[min(u.node, len(f.nodes)):min(u.node+u.nodes, len(f.nodes))] {
+	nodes := f.nodes
+	if f.stream == nil {
+		nodes = nodes[u.node : u.node+u.nodes]
+	} else if u.ends {
+		if err := f.growStream(p.prof); err != nil {
+			return err
+		}
+		nodes = f.nodes
+	}
+	for _, block := range nodes {
 		if err := p.placeNode(b, f, block); err != nil {
 			return err
 		}
 	}
-	f.placed += u.nodes
 	if u.ends {
 		return p.done(f)
 	}
@@ -142,7 +150,7 @@ func (p *packer) drop(f *file, reason string) error {
 
 func (p *packer) placeLeaves(b *batch, u *unit) error {
 	f := u.file
-	if f.builder == nil && f.to-f.from > 1 {
+	if f.builder == nil && f.stream == nil && f.to-f.from > 1 {
 		var err error
 		if f.builder, err = dag.NewFileBuilder(p.prof, f.entry.Size, f.from, f.to); err != nil {
 			return err
@@ -154,7 +162,9 @@ func (p *packer) placeLeaves(b *batch, u *unit) error {
 		if err := p.placeLeaf(b, f, leaf, s, digest); err != nil {
 			return err
 		}
-		if err := f.grow(leaf, *digest); err != nil {
+		if f.stream != nil {
+			f.digests = append(f.digests, *digest)
+		} else if err := f.grow(leaf, *digest); err != nil {
 			return err
 		}
 	}
