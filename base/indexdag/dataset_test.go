@@ -120,10 +120,10 @@ func newDataset(t *testing.T) *dataset {
 		t: t, files: map[string][]byte{}, links: map[string]string{"link": "../outside", "a/up": "small-001"},
 		dirs: []string{"a", "empty directory", "wide"}, pieces: map[string][]byte{}, index: newMemory(),
 	}
-	for i := range 300 {
+	for i := range 100 {
 		d.files["a/small-"+string([]byte{'0' + byte(i/100), '0' + byte(i/10%10), '0' + byte(i%10)})] = bytesOf(uint64(i), 10*i)
 	}
-	for i := range 200 {
+	for i := range 60 {
 		d.files["wide/"+strings.Repeat("x", i+1)] = bytesOf(uint64(1000+i), 5000)
 	}
 	d.files["big"] = bytesOf(2, 9*mib+77)

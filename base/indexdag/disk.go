@@ -80,7 +80,7 @@ func inTheWay(info fs.FileInfo) error {
 	if info.IsDir() {
 		return fault.New(fault.Conflict, "a directory is in the way")
 	}
-	return fault.New(fault.Conflict, "another %s is in the way; --overwrite replaces it", kindOf(info))
+	return fault.New(fault.Conflict, "another %s is in the way; --force replaces it", kindOf(info))
 }
 
 // there reports whether a file is there already and is that of the index. What

@@ -28,7 +28,7 @@ func TestFetch(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		d.sameAs(dir, "")
-		if n := good.requests.Load() - before; n > 150 {
+		if n := good.requests.Load() - before; n > 80 {
 			t.Errorf("%d requests for %d files", n, len(d.files))
 		}
 		again, err := f.Fetch(t.Context(), r, "", dir)
@@ -82,7 +82,7 @@ func TestFetch(t *testing.T) {
 		if !fault.Is(err, fault.Conflict) {
 			t.Errorf("%v", err)
 		}
-		if want := int64(5 + 1 + 300 + 1); got.Failed != want || len(got.Failures) != 100 {
+		if want := int64(5 + 1 + 100 + 1); got.Failed != want || len(got.Failures) != 100 {
 			t.Errorf("%d failed, want %d; %d told", got.Failed, want, len(got.Failures))
 		}
 		if left := tree(t, outside); len(left) > 0 {

@@ -1,6 +1,7 @@
 package indexdag
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"filippo.io/age"
 	blocks "github.com/ipfs/go-block-format"
@@ -26,9 +28,12 @@ const (
 	// any section.
 	windowBytes = maxSection + maxHead
 	// maxStrikes is how often a place may give nothing, one time after another,
-	// before it is left alone.
-	maxStrikes = 4
-	// maxCuts is how often a window is gone on with after its connection was cut.
+	// before it is left alone for good. It rests in between, from firstRest on
+	// twice as long each time: some 13 seconds in all.
+	maxStrikes = 8
+	firstRest  = 100 * time.Millisecond
+	// maxCuts is how often a window is gone on with after its connection was
+	// cut, and how often all places are tried for one thing.
 	maxCuts   = 64
 	tailBytes = 8 << 20
 )
@@ -57,6 +62,7 @@ type Fetcher struct {
 
 	mu      sync.Mutex
 	strikes []int               // a place
+	rests   []time.Time         // until when it is not asked, a place
 	shunned map[cid.Cid][]error // why places are not asked for a piece, by place
 	tables  map[tableKey]*sections
 	looking sync.Mutex    // one piece at a time is looked through
@@ -74,13 +80,13 @@ func NewFetcher(places []Place, o FetchOptions) (*Fetcher, error) {
 		return nil, fault.New(fault.Invalid, "no place to get anything from; name a URL or a directory of CARs")
 	}
 	return &Fetcher{
-		places: places, o: o, strikes: make([]int, len(places)),
+		places: places, o: o, strikes: make([]int, len(places)), rests: make([]time.Time, len(places)),
 		shunned: map[cid.Cid][]error{}, tables: map[tableKey]*sections{}, heavy: make(chan struct{}, 2),
 	}, nil
 }
 
 // usable returns the places that may be asked for a piece, or, for cid.Undef,
-// for a block.
+// for a block; those that rest are among them.
 func (f *Fetcher) usable(piece cid.Cid) (out []int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,6 +99,52 @@ func (f *Fetcher) usable(piece cid.Cid) (out []int) {
 	return out
 }
 
+// anywhere tries the places that may be asked for a piece, or for a block, until
+// one has it. Those that are Unavailable are tried again when they have rested.
+func (f *Fetcher) anywhere(ctx context.Context, piece cid.Cid, try func(place int) error) error {
+	errs := make([]error, len(f.places))
+	for round := 0; ; round++ {
+		left := slices.DeleteFunc(f.usable(piece), func(i int) bool { return errs[i] != nil && !fault.Is(errs[i], fault.Unavailable) })
+		if len(left) == 0 || round == maxCuts {
+			return f.nowhere(piece, errs)
+		}
+		var first time.Time
+		for _, i := range left {
+			if rest := f.resting(i); time.Now().Before(rest) {
+				if first.IsZero() || rest.Before(first) {
+					first = rest
+				}
+				continue
+			}
+			err := try(i)
+			if err == nil || ctx.Err() != nil {
+				return cmp.Or(err, ctx.Err())
+			}
+			errs[i], first = err, time.Now()
+		}
+		if err := until(ctx, first); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *Fetcher) resting(place int) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rests[place]
+}
+
+func until(ctx context.Context, t time.Time) error {
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // judge remembers how a place did. What it has not, or gave wrong, it is not
 // asked for again.
 func (f *Fetcher) judge(place int, piece cid.Cid, err error) {
@@ -100,9 +152,12 @@ func (f *Fetcher) judge(place int, piece cid.Cid, err error) {
 	defer f.mu.Unlock()
 	switch {
 	case err == nil:
-		f.strikes[place] = 0
+		f.strikes[place], f.rests[place] = 0, time.Time{}
 	case fault.Is(err, fault.Unavailable):
-		f.strikes[place]++
+		if now := time.Now(); now.After(f.rests[place]) { // what fails side by side is one strike
+			f.rests[place] = now.Add(firstRest << f.strikes[place])
+			f.strikes[place]++
+		}
 	case piece.Defined():
 		f.shun(place, piece, err)
 	}
@@ -123,7 +178,7 @@ func (f *Fetcher) wrong(place int, piece cid.Cid, err error) {
 	f.shun(place, piece, err)
 }
 
-// nowhere is the error when no place is left for a piece.
+// nowhere is the error when no place is left for a piece or block.
 func (f *Fetcher) nowhere(piece cid.Cid, errs []error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,27 +202,21 @@ func (f *Fetcher) nowhere(piece cid.Cid, errs []error) error {
 		}
 		texts = append(texts, fmt.Sprintf("%s: %v", p, err))
 	}
+	if !piece.Defined() {
+		return fault.New(kind, "%s", strings.Join(texts, "; "))
+	}
 	return fault.New(kind, "piece %s: %s", piece, strings.Join(texts, "; "))
 }
 
 // window reads length bytes of a piece from one place, the first of those that
 // has all of them. It returns which.
-func (f *Fetcher) window(ctx context.Context, piece cid.Cid, offset, length int64) ([]byte, int, error) {
-	errs := make([]error, len(f.places))
-	data := make([]byte, length)
-	for range 2 { // a place that broke off once may be there again
-		for _, i := range f.usable(piece) {
-			if err := f.windowFrom(ctx, i, piece, offset, data); err != nil {
-				if ctx.Err() != nil {
-					return nil, 0, ctx.Err()
-				}
-				errs[i] = err
-				continue
-			}
-			return data, i, nil
-		}
-	}
-	return nil, 0, f.nowhere(piece, errs)
+func (f *Fetcher) window(ctx context.Context, piece cid.Cid, offset, length int64) (data []byte, place int, err error) {
+	data = make([]byte, length)
+	err = f.anywhere(ctx, piece, func(i int) error {
+		place = i
+		return f.windowFrom(ctx, i, piece, offset, data)
+	})
+	return data, place, err
 }
 
 // windowFrom fills data from one place. Where a connection is cut it goes on
@@ -223,24 +272,15 @@ func (f *Fetcher) find(ctx context.Context, c, piece cid.Cid) (blocks.Block, err
 	if data, ok := inline(c); ok {
 		return blocks.NewBlockWithCid(data, c)
 	}
-	kind, texts := fault.NotFound, []string{}
-	for _, i := range f.usable(cid.Undef) {
-		data, err := f.findAt(ctx, i, c, piece)
-		if err == nil {
-			return blocks.NewBlockWithCid(data, c)
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if !fault.Is(err, fault.NotFound) {
-			kind = fault.Unavailable
-		}
-		texts = append(texts, fmt.Sprintf("%s: %v", f.places[i], err))
+	var data []byte
+	err := f.anywhere(ctx, cid.Undef, func(i int) (err error) {
+		data, err = f.findAt(ctx, i, c, piece)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if len(texts) == 0 {
-		return nil, fault.New(fault.Unavailable, "none of the places gave anything %d times", maxStrikes)
-	}
-	return nil, fault.New(kind, "%s", strings.Join(texts, "; "))
+	return blocks.NewBlockWithCid(data, c)
 }
 
 // findAt looks for a block at one place. On a disk its piece is looked through
@@ -269,7 +309,7 @@ func (f *Fetcher) findAt(ctx context.Context, place int, c, piece cid.Cid) ([]by
 		if data, other = ways[1](); other == nil {
 			return data, nil
 		}
-		if fault.Is(err, fault.NotFound) {
+		if fault.Is(err, fault.NotFound) || fault.Is(other, fault.Unavailable) {
 			err = other
 		}
 	}
@@ -317,7 +357,7 @@ func (f *Fetcher) inPiece(ctx context.Context, place int, c, piece cid.Cid) ([]b
 		err = table.broken
 	}
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "piece %s has wrong bytes: %w", piece, err)
+		return nil, fault.New(fault.Invalid, "piece %s has wrong bytes: %w", piece, err)
 	}
 	return nil, fault.New(fault.NotFound, "not in piece %s", piece)
 }

@@ -57,7 +57,7 @@ func verify(c cid.Cid, data []byte) error {
 		return fault.New(fault.Invalid, "block %s: %w", c, err)
 	}
 	if !got.Equals(c) {
-		return fault.New(fault.Unavailable, "block %s: wrong bytes, those of %s", c, got)
+		return fault.New(fault.Invalid, "block %s: wrong bytes, those of %s", c, got)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 const (
 	webPatience = time.Minute // for an answer, and for each next byte of it
 	maxRecord   = 10 << 10    // bytes of an IPNS record (IPNS specification)
-	maxRedirect = 1 << 20     // bytes that are read away to reach a byte of a server without ranges
+	maxSkipped  = 1 << 20     // bytes that are read away to reach a byte of a server without ranges
 )
 
 // webPlace speaks GET /piece/{cid} with Range, and the trustless gateway's
@@ -99,14 +99,14 @@ func (w *webPlace) rangeOf(ctx context.Context, name cid.Cid, offset, length int
 		var from int64
 		if _, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-", &from); err != nil || from != offset {
 			res.Body.Close()
-			return nil, fault.New(fault.Unavailable, "piece %s: asked for bytes from %d, the answer has %.80q", name, offset, res.Header.Get("Content-Range"))
+			return nil, fault.New(fault.Invalid, "piece %s: asked for bytes from %d, the answer has %.80q", name, offset, res.Header.Get("Content-Range"))
 		}
 		return limited{io.LimitReader(res.Body, length), res.Body}, nil
 	}
 	// The whole piece: a server without ranges is of use at the beginning.
-	if offset > maxRedirect {
+	if offset > maxSkipped {
 		res.Body.Close()
-		return nil, fault.New(fault.Unavailable, "piece %s: the server knows no ranges, byte %d is too far away", name, offset)
+		return nil, fault.New(fault.Invalid, "piece %s: the server knows no ranges, byte %d is too far away", name, offset)
 	}
 	if _, err := io.CopyN(io.Discard, res.Body, offset); err != nil {
 		res.Body.Close()

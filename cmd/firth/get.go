@@ -18,16 +18,25 @@ import (
 )
 
 type getCmd struct {
-	Ref      string `arg:"" help:"Id or CID of a content."`
+	Ref      string `arg:"" help:"Id or CID of a content. With --from: INDEX[/PATH], where INDEX is the CID of a dataset's index, or the domain or IPNS name that leads to it."`
 	Output   string `short:"o" help:"Where to write it; in an existing directory it gets the content's name. - writes a file to standard output." default:"." placeholder:"PATH"`
 	Provider string `help:"Fetch it from this storage provider (f0…), or from any, instead of from the node." placeholder:"f0…|any"`
-	Force    bool   `help:"Replace what is there."`
+	Force    bool   `aliases:"overwrite" help:"Replace what is there."`
+	fromFlags
+	Identity []string `help:"With --from: file of the age key that opens an encrypted dataset." placeholder:"FILE"`
 }
 
 // Help says what kong prints below the arguments.
 func (getCmd) Help() string {
 	return `Every block is checked here against the content's CID before anything is written, and what is written
-appears at once or not at all. Meanwhile the blocks wait in a folder beside it, so twice the size is needed.`
+appears at once or not at all. Meanwhile the blocks wait in a folder beside it, so twice the size is needed.
+
+With --from, no node is needed and no database: files of a dataset are got by their path in its index, such as
+  firth get data.example/videos/one.mp4 -o . --from https://pieces.example,https://provider.example
+  firth get bafyrei… -o copy --from /mnt/cars
+-o is then a directory, made when it is absent: a file or directory is put into it under its own name, of the whole
+dataset what is in it. Each file appears whole or not at all; those that are there and right are kept, so that the
+same command goes on where it was interrupted. What could not be got is named and does not stop the rest.`
 }
 
 // gotten is the JSON contract of `firth get`.
@@ -40,6 +49,9 @@ type gotten struct {
 }
 
 func (g *getCmd) Run(call *call) error {
+	if len(g.From) > 0 {
+		return g.fetch(call)
+	}
 	return call.ask(func(ctx context.Context, cl *client.Client) error {
 		c, err := g.content(ctx, cl)
 		if err != nil {

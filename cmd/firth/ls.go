@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/client"
 )
 
 type lsCmd struct {
+	Ref string `arg:"" optional:"" help:"With --from: INDEX[/PATH], a directory of a dataset, listed by its index."`
 	newest
+	fromFlags
 	State  string `help:"Only those in this state: receiving, stored, packed, stored_on_filecoin, failed or removed." placeholder:"STATE"`
 	CID    string `name:"cid" help:"Only those with this CID." placeholder:"CID"`
 	Name   string `help:"Only those of this name." placeholder:"NAME"`
@@ -17,6 +20,14 @@ type lsCmd struct {
 }
 
 func (l *lsCmd) Run(call *call) error {
+	switch {
+	case l.Ref != "" && len(l.From) > 0:
+		return l.list(call)
+	case l.Ref != "":
+		return fault.New(fault.Invalid, "%s: a dataset is listed by its index; say with --from where to get that", l.Ref)
+	case len(l.From) > 0:
+		return fault.New(fault.Invalid, "--from: name the index to list")
+	}
 	return list(call, l.newest, "ID\tNAME\tSIZE\tFILES\tSTATE\tCOPIES\tADDED\tCID",
 		func(ctx context.Context, cl *client.Client) iter.Seq2[client.Content, error] {
 			return cl.Contents(ctx, client.ContentFilter{State: l.State, CID: l.CID, Name: l.Name, Bucket: l.Bucket})
