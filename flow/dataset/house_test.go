@@ -47,6 +47,14 @@ type house struct {
 	pieces *piece.Service
 	data   *dataset.Service
 	events *event.Log
+	seal   dataset.Seal
+}
+
+// hireSealed is hire, with another secret.
+func (h *house) hireSealed(s dataset.Seal) {
+	h.t.Helper()
+	h.seal = s
+	h.hire(h.dir, nil)
 }
 
 // build makes a node over a new database.
@@ -85,7 +93,10 @@ func (h *house) hire(dir string, change func(*dataset.Settings)) {
 	if change != nil {
 		change(&s)
 	}
-	h.data = dataset.New(h.db, h.blobs, h.blocks, h.pieces, h.jobs, seal{}, time.Now, log, s)
+	if h.seal == nil {
+		h.seal = seal{}
+	}
+	h.data = dataset.New(h.db, h.blobs, h.blocks, h.pieces, h.jobs, h.seal, time.Now, log, s)
 	h.pieces.ReadFrom(h.data)
 	h.jobs.Handle(slices.Concat(h.pieces.Handlers(), h.data.Handlers())...)
 }
@@ -289,6 +300,14 @@ func (seal) Open(sealed []byte) ([]byte, error) {
 		return nil, fault.New(fault.Forbidden, "not sealed here")
 	}
 	return hex.DecodeString(string(text))
+}
+
+// wrongSeal is a node that was given another secret.
+type wrongSeal struct{ seal }
+
+// Open implements dataset.Seal.
+func (wrongSeal) Open([]byte) ([]byte, error) {
+	return nil, fault.New(fault.Forbidden, "does not open with this secret")
 }
 
 // until waits for a condition, not longer than a test should take.

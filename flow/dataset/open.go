@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/firth-project/firth/base/fault"
@@ -97,25 +98,35 @@ func (s *Service) forget(id int64) {
 // reading pieces later. Another version than the one named is Conflict, one
 // that is gone NotFound.
 func (s *Service) OpenSource(ctx context.Context, f pack.Source) (pack.File, error) {
+	file, away, err := s.openFile(ctx, f)
+	if away != nil {
+		return nil, away
+	}
+	return file, err
+}
+
+// openFile opens a file; away is why the source as a whole cannot be read, err
+// why this file cannot.
+func (s *Service) openFile(ctx context.Context, f pack.Source) (file pack.File, away, err error) {
 	number, isOurs := strings.CutPrefix(f.Origin, "source/")
 	id, err := strconv.ParseInt(number, 10, 64)
 	if !isOurs || err != nil {
-		return nil, fault.New(fault.NotFound, "origin %.200q: no dataset has such a source", f.Origin)
+		return nil, fault.New(fault.NotFound, "origin %.200q: no dataset has such a source", f.Origin), nil
 	}
 	src, err := s.opened(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, err, nil
 	}
-	file, err := src.Open(ctx, f.Path, f.ID)
-	if fault.Is(err, fault.NotFound) {
+	opened, err := src.Open(ctx, f.Path, f.ID)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Forbidden) {
 		if away := s.away(ctx, id); away != nil {
-			return nil, away
+			return nil, away, nil
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return sourceFile{file, ctx}, nil
+	return sourceFile{opened, ctx}, nil, nil
 }
 
 // away returns why a source cannot be read at all, if it cannot: then a file
@@ -161,10 +172,27 @@ type sourceFile struct {
 // Check reports whether the file is still the version that was opened.
 func (f sourceFile) Check() error { return f.File.Check(f.ctx) }
 
-// opener opens the sources of entries; it is a pack.Opener.
-type opener struct{ s *Service }
+// opener opens the sources of entries; it is a pack.Opener. That a source is
+// away fails the run, whatever the reason, which is kept.
+type opener struct {
+	s    *Service
+	away atomic.Pointer[error]
+}
 
 // Open is OpenSource by the name that packing knows.
-func (o opener) Open(ctx context.Context, f pack.Source) (pack.File, error) {
-	return o.s.OpenSource(ctx, f)
+func (o *opener) Open(ctx context.Context, f pack.Source) (pack.File, error) {
+	file, away, err := o.s.openFile(ctx, f)
+	if away != nil {
+		o.away.Store(&away)
+		return nil, fault.Mark(fault.Unavailable, away)
+	}
+	return file, err
+}
+
+// explain returns the reason for a run's error.
+func (o *opener) explain(err error) error {
+	if away := o.away.Load(); err != nil && away != nil && fault.Is(err, fault.Unavailable) {
+		return *away
+	}
+	return err
 }

@@ -226,7 +226,8 @@ type packing struct {
 	prof  dag.Profile
 	list  *Catalog
 	at    map[int64]string // where each source is in the dataset
-	ahead int              // small files that are read at once; 0 is one after the other
+	open  *opener
+	ahead int // small files that are read at once; 0 is one after the other
 	meter *meter
 }
 
@@ -236,7 +237,7 @@ func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m
 		return err
 	}
 	defer done()
-	k := &packing{s: s, p: p, c: c, list: list, at: map[int64]string{}, meter: m}
+	k := &packing{s: s, p: p, c: c, list: list, at: map[int64]string{}, open: &opener{s: s}, meter: m}
 	if k.prof, err = dag.ProfileNamed(""); err != nil {
 		return err
 	}
@@ -252,7 +253,7 @@ func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m
 	}
 	made, root, err := k.run(ctx)
 	if err != nil {
-		return err
+		return k.open.explain(err)
 	}
 	return k.keep(ctx, made, root)
 }
@@ -302,7 +303,7 @@ func (k *packing) job(n int) pack.Job {
 		least = min(k.s.settings.MinPieceSize, rules.PieceSize)
 	}
 	return pack.Job{
-		Entries: k.entries, Open: opener{k.s}, Dir: k.dir(n), Export: rules.Export, Progress: k.meter.progress,
+		Entries: k.entries, Open: k.open, Dir: k.dir(n), Export: rules.Export, Progress: k.meter.progress,
 		Settings: pack.Settings{
 			Profile: k.prof, MaxPadded: rules.PieceSize, MinPadded: least, NoDedup: rules.NoDedup,
 			Workers: k.s.settings.Workers, Readers: k.ahead, Checkpoint: k.s.settings.Checkpoint,
