@@ -205,6 +205,16 @@ func testFaults(t *testing.T, d *dataset, good string) {
 		gone.Close()
 		part(t, gone.URL, good)
 	})
+	t.Run("a place that is busy", func(t *testing.T) {
+		var n atomic.Int64
+		part(t, d.serve(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if isPiece(r) && n.Add(1)%3 == 1 {
+				http.Error(w, "come again", http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}).URL)
+	})
 	t.Run("an old server", func(t *testing.T) {
 		part(t, d.serve(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if isPiece(r) && !strings.HasPrefix(r.URL.Path, "/piece/baga") {

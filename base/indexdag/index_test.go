@@ -405,3 +405,16 @@ func TestDirectoryCIDs(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func BenchmarkWriter(b *testing.B) {
+	e := some("", 1)
+	w := indexdag.NewWriter(func(blocks.Block) error { return nil }, indexdag.WriterOptions{})
+	n := 0
+	for b.Loop() {
+		e.Path = fmt.Sprintf("dir-%06d/file-%04d", n/1000, n%1000)
+		if err := w.Add(e); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+}
