@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -227,9 +228,9 @@ func TestBucketOutOfOrder(t *testing.T) {
 
 // Memory does not grow with the number of keys.
 func TestBucketManyKeys(t *testing.T) {
-	keys := 60_000
-	if testing.Short() {
-		keys = 5_000
+	keys := 20_000
+	if os.Getenv("FIRTH_TEST_LONG") == "1" {
+		keys = 1_000_000
 	}
 	b := &bucket{keys: keys, key: func(n int) string { return fmt.Sprintf("prefix/key-%09d", n) }, body: func(string) []byte { return nil }}
 	s := open(t, "s3:odd/prefix", b.start(t))
