@@ -37,10 +37,11 @@ func TestSeenForgetsByGenerations(t *testing.T) {
 	spool := NewSpool()
 	s := newSeen(spool)
 	s.limit = 1000
+	defer s.close()
 	var records []Record
 	for i := range 3500 {
 		r := Record{Form: Raw, Digest: [32]byte(noise(uint64(i), 32))}
-		s.add(r, spool.Records())
+		must(t, s.add(r, spool.Records()))
 		must(t, spool.Add(r))
 		records = append(records, r)
 	}

@@ -226,6 +226,9 @@ func (p *packer) openSpools(at point) (err error) {
 	if p.spool, err = OpenSpool(p.job.Dir, at.Spool); err != nil {
 		return p.dirError(err)
 	}
+	if p.seen != nil {
+		p.seen.close()
+	}
 	p.seen = newSeen(p.spool)
 	p.outcomes, err = openOutcomes(filepath.Join(p.job.Dir, outcomesFile), at.Outcomes)
 	return p.dirError(err)

@@ -106,6 +106,7 @@ func (p *packer) finish(ctx context.Context) (Made, error) {
 	if err := t.flush(); err != nil {
 		return Made{}, err
 	}
+	p.free()
 	return p.seal(ctx, root.Cid)
 }
 

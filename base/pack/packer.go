@@ -69,12 +69,21 @@ func header(root cid.Cid) []byte { return dag.CARHeader([]cid.Cid{root}) }
 // close lets go of everything but the working directory.
 func (p *packer) close() {
 	p.taker.end()
+	p.free()
+	p.closeFiles()
+}
+
+// free gives the buffers back, and what is known of blocks.
+func (p *packer) free() {
 	for i := range p.batches {
-		if p.batches[i].buf != nil {
-			_ = freeMemory(p.batches[i].buf)
+		if b := &p.batches[i]; b.buf != nil {
+			_ = freeMemory(b.buf)
+			b.buf = nil
 		}
 	}
-	p.closeFiles()
+	if p.seen != nil {
+		p.seen.close()
+	}
 }
 
 // closeFiles closes what is open in the working directory and for the CAR.

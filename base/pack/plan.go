@@ -55,6 +55,9 @@ func (p *planner) next(e Entry, prof dag.Profile) (reason string, err error) {
 	if reason := badEntry(e); reason != "" {
 		return reason, nil
 	}
+	if p.Entry > 1 && e.Kind == Directory && last.Kind == Directory && last.Path == e.Path {
+		return "the path is in the list twice", nil
+	}
 	for _, name := range p.names {
 		switch {
 		case len(name) == len(e.Path) && follows(last, e):

@@ -1,10 +1,17 @@
 package pack
 
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/firth-project/firth/base/fault"
+)
+
 // seen finds the record of a block that is in the CAR already. It remembers
 // records by 32 bits of their digest and asks the spool for the rest, in two
 // generations of at most seenLimit records: when the younger is full it becomes
-// the older, and what was the older is forgotten. So memory is at most 32 MiB
-// whatever the piece, the last 1.5 million blocks are always known, and what is
+// the older, and what was the older is forgotten. So memory is at most 32 MiB,
+// 40 while a table grows, whatever the piece, the last 1.5 million blocks are always known, and what is
 // known depends on the records alone.
 type seen struct {
 	spool      *Spool
@@ -18,25 +25,34 @@ func newSeen(s *Spool) *seen { return &seen{spool: s, limit: seenLimit} }
 
 // restore learns all records of the spool that pick wants, in order.
 func (s *seen) restore(pick func(Record) bool) error {
-	s.young, s.old = table{}, table{}
+	s.close()
 	for i := range s.spool.Records() {
 		r, err := s.spool.At(i)
 		if err != nil {
 			return err
 		}
 		if pick(r) {
-			s.add(r, i)
+			if err := s.add(r, i); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// close forgets everything.
+func (s *seen) close() {
+	s.young.close()
+	s.old.close()
+}
+
 // add remembers record i.
-func (s *seen) add(r Record, i int64) {
+func (s *seen) add(r Record, i int64) error {
 	if s.young.used >= s.limit {
+		s.old.close()
 		s.old, s.young = s.young, table{}
 	}
-	s.young.add(fingerprint(r.Form, &r.Digest), uint32(i))
+	return s.young.add(fingerprint(r.Form, &r.Digest), uint32(i))
 }
 
 // find returns the number and the record of a block.
@@ -68,17 +84,21 @@ func fingerprint(form Form, digest *[32]byte) uint32 {
 // fingerprint above and the number, plus one, below; its place follows from the
 // fingerprint, so that growing needs nothing else.
 type table struct {
-	slots []uint64 // a power of two
+	slots []uint64 // a power of two; they are mem
+	mem   []byte
 	shift int      // 32 - log2(len(slots))
 	used  int
 }
 
-func (t *table) add(fp, number uint32) {
+func (t *table) add(fp, number uint32) error {
 	if t.used*4 >= len(t.slots)*3 {
-		t.grow()
+		if err := t.grow(); err != nil {
+			return err
+		}
 	}
 	t.put(uint64(fp)<<32 | uint64(number) + 1)
 	t.used++
+	return nil
 }
 
 func (t *table) put(slot uint64) {
@@ -90,18 +110,29 @@ func (t *table) put(slot uint64) {
 	t.slots[at&mask] = slot
 }
 
-func (t *table) grow() {
-	before := t.slots
-	size := max(2*len(before), 1<<10)
-	t.slots, t.shift = make([]uint64, size), 32
-	for n := size; n > 1; n >>= 1 {
-		t.shift--
+// grow doubles the table: to a page at first.
+func (t *table) grow() error {
+	before := *t
+	size := max(2*len(before.slots), pageBytes/8)
+	mem, err := newMemory(size * 8)
+	if err != nil {
+		return fault.New(fault.Exhausted, "pack: no memory to remember %d blocks: %w", before.used, err)
 	}
-	for _, slot := range before {
+	t.mem, t.slots, t.shift = mem, unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(mem))), size), 32-bits.TrailingZeros(uint(size))
+	for _, slot := range before.slots {
 		if slot != 0 {
 			t.put(slot)
 		}
 	}
+	before.close()
+	return nil
+}
+
+func (t *table) close() {
+	if t.mem != nil {
+		_ = freeMemory(t.mem)
+	}
+	*t = table{}
 }
 
 // first is where the slots of a fingerprint begin.

@@ -210,7 +210,9 @@ func (p *packer) placeLeaf(b *batch, f *file, leaf int64, s section, digest *[32
 	}
 	r := Record{Offset: p.at.Offset, Position: leaf * f.chunk, From: f.source, Form: Raw, Size: s.size, Digest: *digest}
 	if !p.job.NoDedup {
-		p.seen.add(r, p.spool.Records())
+		if err := p.seen.add(r, p.spool.Records()); err != nil {
+			return err
+		}
 	}
 	b.moves = appendMove(b.moves, s.pos, s.head+s.size)
 	p.advance(f, int64(s.head+s.size))
@@ -242,7 +244,9 @@ func (p *packer) record(block blocks.Block) (r Record, known bool, err error) {
 	if got, known, err := p.seen.find(r.Form, &r.Digest); known || err != nil {
 		return got, known, err
 	}
-	p.seen.add(r, p.spool.Records())
+	if err := p.seen.add(r, p.spool.Records()); err != nil {
+		return r, false, err
+	}
 	r, err = p.spool.AddNode(block, p.at.Offset)
 	return r, false, err
 }
