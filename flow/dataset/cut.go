@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"fmt"
 	"path"
 
 	"github.com/firth-project/firth/base/dag"
@@ -23,6 +24,7 @@ type cutter struct {
 	least, most int64 // bytes of CAR
 	used        int64
 	last        string // path of the last record that was charged, for its directories
+	rules       Rules
 }
 
 // cost is what length bytes of a file take in a CAR.
@@ -78,6 +80,9 @@ func (c *cutter) take(r Record, from int64) (length int64, whole bool) {
 		c.charge(r, names)
 		return 0, true
 	}
+	if c.rules.encoded() {
+		return c.takeEncoded(r, names)
+	}
 	rest := r.Size - from
 	if c.used+names+c.cost(rest) <= c.most {
 		c.charge(r, names+c.cost(rest))
@@ -92,6 +97,28 @@ func (c *cutter) take(r Record, from int64) (length int64, whole bool) {
 	}
 	c.charge(r, names+c.cost(length))
 	return length, length == rest
+}
+
+// takeEncoded is take for a file whose length in the CAR is not known: it is
+// not cut.
+func (c *cutter) takeEncoded(r Record, names int64) (length int64, whole bool) {
+	n := names + c.cost(c.rules.most(r.Size))
+	if c.used > 0 && c.used+n > c.most {
+		return 0, false
+	}
+	c.charge(r, n)
+	return r.Size, true
+}
+
+// tooLarge reports why a file cannot be packed at all, if it cannot.
+func (c *cutter) tooLarge(r Record) string {
+	if !c.rules.encoded() || r.State != FilePending || r.Kind != KindFile {
+		return ""
+	}
+	if n := c.cost(c.rules.most(r.Size)) + new(cutter).names(r); n > c.most {
+		return fmt.Sprintf("its %d bytes are too many for one piece, and compressed or encrypted files are not cut; take larger pieces", r.Size)
+	}
+	return ""
 }
 
 // part is how much of a file that does not fit goes into this chunk: even parts
@@ -128,5 +155,5 @@ func (c *cutter) begin() { c.used, c.last = 0, "" }
 // newCutter makes the cutter for rules.
 func newCutter(rules Rules, prof dag.Profile) *cutter {
 	least, most := rules.chunk()
-	return &cutter{leaf: int64(prof.ChunkSize), least: least, most: most}
+	return &cutter{leaf: int64(prof.ChunkSize), least: least, most: most, rules: rules}
 }

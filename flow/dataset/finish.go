@@ -159,6 +159,9 @@ func (f *finisher) add(ctx context.Context, r Record) error {
 	case KindLink:
 		e.Kind = indexdag.Symlink
 	}
+	if r.Kind == KindFile && f.p.Rules.encoded() {
+		e.Stored = r.Parts[0].Length
+	}
 	for _, part := range r.Parts {
 		p, err := f.piece(ctx, part.Piece)
 		if err != nil {
@@ -208,6 +211,10 @@ func (f *finisher) close(ctx context.Context) error {
 		return err
 	}
 	h := indexdag.Header{Name: d.Name, Root: root, Profile: f.prof.Name, Created: f.p.StartedAt.UTC()}
+	h.Compression = f.p.Rules.Compress
+	if len(f.p.Rules.Encrypt) > 0 {
+		h.Encryption = "age"
+	}
 	at, err := f.index.Finish(h, f.listed())
 	if err != nil {
 		return err

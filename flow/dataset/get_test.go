@@ -1,14 +1,17 @@
 package dataset_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/ipfs/go-cid"
 
 	"github.com/firth-project/firth/base/db/dbtest"
+	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/indexdag"
 	"github.com/firth-project/firth/flow/dataset"
 )
@@ -94,5 +97,62 @@ func TestFailureForGood(t *testing.T) {
 	h.run()
 	if p = h.complete(p.ID); p.Root != rootOf(t, dir) || p.Skipped != 0 {
 		t.Errorf("preparation %+v", p)
+	}
+}
+
+// Files are compressed and encrypted on their way, and only who has the key
+// gets them back.
+func TestEncoded(t *testing.T) {
+	t.Parallel()
+	h := build(t, dbtest.SQLite)
+	h.run()
+	dir := tree(t, map[string][]byte{
+		"text": bytes.Repeat([]byte("all work and no play "), 130_000), "noise": noise(1, 2*MiB), "more/noise": noise(2, 2*MiB), "more/empty": {}, "huge": noise(3, 5*MiB),
+		"secret": []byte("swordfish swordfish swordfish"),
+	})
+	key := ok(age.GenerateX25519Identity())(t)
+	rules := small()
+	rules.Compress, rules.Encrypt = dataset.Zstd, []string{key.Recipient().String()}
+	if _, err := h.data.Create(t.Context(), project, "d", rules); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "export") {
+		t.Errorf("without a place for CARs: %v", err)
+	}
+	for _, bad := range []dataset.Rules{{Compress: "gzip", Export: "/x"}, {Encrypt: []string{"age1nonsense"}, Export: "/x"}} {
+		if _, err := h.data.Create(t.Context(), project, "d", bad); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	rules.Export = t.TempDir()
+	d := h.create("d", dir, rules)
+	p := h.prepare(d)
+	skipped := h.files(p.ID, dataset.Query{States: []dataset.FileState{dataset.FileSkipped}})
+	if len(skipped) != 1 || skipped[0].Path != "huge" || !strings.Contains(skipped[0].Reason, "larger pieces") {
+		t.Errorf("skipped %+v", skipped)
+	}
+	text := h.files(p.ID, dataset.Query{PathPrefix: "text"})
+	if len(text) != 1 || text[0].Size != 2_730_000 || text[0].Parts[0].Length > 10_000 {
+		t.Errorf("text %+v", text)
+	}
+	again := h.prepare(d)
+	if again.Root != p.Root || again.Carried != 5 || len(h.dataPieces(again.ID)) != 0 {
+		t.Errorf("again: %+v", again)
+	}
+
+	for _, e := range ok(os.ReadDir(rules.Export))(t) {
+		if bytes.Contains(ok(os.ReadFile(filepath.Join(rules.Export, e.Name())))(t), []byte("swordfish")) {
+			t.Errorf("%s has the secret", e.Name())
+		}
+	}
+	place := ok(indexdag.OpenPlace(rules.Export, nil))(t)
+	f := ok(indexdag.NewFetcher([]indexdag.Place{place}, indexdag.FetchOptions{Identities: []age.Identity{key}}))(t)
+	r := ok(indexdag.Open(t.Context(), f, cid.MustParse(p.IndexRoot)))(t)
+	out := t.TempDir()
+	ok(f.Fetch(t.Context(), r, "", out))(t)
+	must(t, os.Remove(filepath.Join(dir, "huge")))
+	same(t, dir, out)
+
+	rules.Compress = ""
+	ok(h.data.SetRules(t.Context(), project, d.ID, rules))(t)
+	if other := h.prepare(d); other.Carried != 0 {
+		t.Errorf("files that were packed another way were carried over: %+v", other)
 	}
 }

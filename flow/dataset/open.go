@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -99,32 +100,32 @@ func (s *Service) forget(id int64) {
 // that is gone NotFound.
 func (s *Service) OpenSource(ctx context.Context, f pack.Source) (pack.File, error) {
 	file, away, err := s.openFile(ctx, f)
-	if away != nil {
-		return nil, away
+	if err = cmp.Or(away, err); err != nil {
+		return nil, err
 	}
-	return file, err
+	return file, nil
 }
 
 // openFile opens a file; away is why the source as a whole cannot be read, err
 // why this file cannot.
-func (s *Service) openFile(ctx context.Context, f pack.Source) (file pack.File, away, err error) {
+func (s *Service) openFile(ctx context.Context, f pack.Source) (file sourceFile, away, err error) {
 	number, isOurs := strings.CutPrefix(f.Origin, "source/")
 	id, err := strconv.ParseInt(number, 10, 64)
 	if !isOurs || err != nil {
-		return nil, fault.New(fault.NotFound, "origin %.200q: no dataset has such a source", f.Origin), nil
+		return file, fault.New(fault.NotFound, "origin %.200q: no dataset has such a source", f.Origin), nil
 	}
 	src, err := s.opened(ctx, id)
 	if err != nil {
-		return nil, err, nil
+		return file, err, nil
 	}
 	opened, err := src.Open(ctx, f.Path, f.ID)
 	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Forbidden) {
 		if away := s.away(ctx, id); away != nil {
-			return nil, away, nil
+			return file, away, nil
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return file, nil, err
 	}
 	return sourceFile{opened, ctx}, nil, nil
 }
@@ -175,8 +176,9 @@ func (f sourceFile) Check() error { return f.File.Check(f.ctx) }
 // opener opens the sources of entries; it is a pack.Opener. That a source is
 // away fails the run, whatever the reason, which is kept.
 type opener struct {
-	s    *Service
-	away atomic.Pointer[error]
+	s     *Service
+	rules Rules
+	away  atomic.Pointer[error]
 }
 
 // Open is OpenSource by the name that packing knows.
@@ -186,7 +188,13 @@ func (o *opener) Open(ctx context.Context, f pack.Source) (pack.File, error) {
 		o.away.Store(&away)
 		return nil, fault.Mark(fault.Unavailable, away)
 	}
-	return file, err
+	if err != nil {
+		return nil, err
+	}
+	if o.rules.encoded() {
+		return o.rules.encode(file), nil
+	}
+	return file, nil
 }
 
 // explain returns the reason for a run's error.

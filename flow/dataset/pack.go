@@ -120,7 +120,7 @@ func (m *meter) write(ctx context.Context, to ChunkState) error {
 	return m.s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		c := m.chunk
 		return c.update(ctx, tx, []ChunkState{ChunkPacking}, m.chunk.Epoch, m.s.now(), "state = ?, done_files = ?, done_bytes = ?",
-			to, min(m.files.Load(), c.Files), m.done.Load())
+			to, min(m.files.Load(), c.Files), min(m.done.Load(), c.Bytes))
 	})
 }
 
@@ -237,7 +237,7 @@ func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m
 		return err
 	}
 	defer done()
-	k := &packing{s: s, p: p, c: c, list: list, at: map[int64]string{}, open: &opener{s: s}, meter: m}
+	k := &packing{s: s, p: p, c: c, list: list, at: map[int64]string{}, open: &opener{s: s, rules: p.Rules}, meter: m}
 	if k.prof, err = dag.ProfileNamed(""); err != nil {
 		return err
 	}
@@ -351,8 +351,11 @@ func (k *packing) entry(r Record) pack.Entry {
 	case KindDirectory:
 		e.Kind, e.Size, e.Length = pack.Directory, 0, 0
 	}
-	if len(r.Parts) > 0 {
+	switch {
+	case len(r.Parts) > 0:
 		e.Offset, e.Length = r.Parts[0].Offset, r.Parts[0].Length
+	case r.Kind == KindFile && k.p.Rules.encoded():
+		e.Size, e.Length = k.p.Rules.most(r.Size), -1
 	}
 	return e
 }
@@ -398,6 +401,9 @@ func (k *packing) became(r *Record, o pack.Outcome) error {
 	if len(r.Parts) == 0 {
 		r.CID, r.TreeSize = o.Link.Cid, o.Link.TreeSize
 		part.CID = r.CID
+		if r.Kind == KindFile {
+			part.Length = o.Link.Size // of an encoded file, what it has come to
+		}
 		r.Parts = []Part{part}
 		return nil
 	}
@@ -441,6 +447,9 @@ func (k *packing) commit(ctx context.Context, tx *db.Tx, made []pack.Made, root,
 		if m.CAR != "" {
 			cars = append(cars, m.CAR)
 		}
+	}
+	if p.Rules.encoded() {
+		bytes = c.Bytes // they were counted as they came out
 	}
 	if err := k.s.oneDone(ctx, tx, &p, skipped); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (s *Service) Start(ctx context.Context, project, dataset int64) (Preparatio
 			return fault.New(fault.Conflict, "dataset %q: has no source; add one first", d.Name)
 		}
 		row.Rules = d.Rules
-		if row.Prior, err = priorOf(ctx, tx, dataset); err != nil {
+		if row.Prior, err = priorOf(ctx, tx, dataset, d.Rules); err != nil {
 			return err
 		}
 		if err := insertPreparation(ctx, tx, &row); err != nil {

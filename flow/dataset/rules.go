@@ -20,6 +20,8 @@ type Rules struct {
 	NoHidden     bool     `json:"no_hidden,omitempty"` // leave out what begins with a dot
 	NoDedup      bool     `json:"no_dedup,omitempty"`  // keep equal blocks of a piece each
 	Export       string   `json:"export,omitempty"`    // absolute directory for <piece cid>.car; "" writes no CARs
+	Compress     string   `json:"compress,omitempty"`  // Zstd or ""; needs Export
+	Encrypt      []string `json:"encrypt,omitempty"`   // age recipients (age1…) that can open the files; needs Export
 }
 
 // Bounds of a piece, in padded bytes.
@@ -47,6 +49,9 @@ func (r Rules) complete() (Rules, error) {
 	}
 	if r.Export != "" && !filepath.IsAbs(r.Export) {
 		return r, fault.New(fault.Invalid, "export directory %q: must be an absolute path", r.Export)
+	}
+	if err := r.checkEncoding(); err != nil {
+		return r, err
 	}
 	return r, r.checkChunk()
 }

@@ -231,7 +231,7 @@ func whole(records iter.Seq2[Record, error], prof dag.Profile, emit func(blocks.
 // part reports whether a record is of less than a whole file of this
 // preparation.
 func part(r Record) bool {
-	return r.Kind == KindFile && r.State != FileCarried && len(r.Parts) > 0 && r.Parts[0].Length != r.Size
+	return r.Kind == KindFile && r.State != FileCarried && len(r.Parts) > 0 && !r.CID.Defined()
 }
 
 // joinParts makes one record of the parts of a file.

@@ -118,11 +118,15 @@ func insertPreparation(ctx context.Context, tx *db.Tx, row *preparationRow) erro
 	return fault.Wrap(err, "insert preparation of dataset %d", row.DatasetID)
 }
 
-// priorOf returns the id of the preparation that a new one goes on from.
-func priorOf(ctx context.Context, q bun.IDB, dataset int64) (id int64, err error) {
-	err = q.NewSelect().Model((*preparationRow)(nil)).ColumnExpr("COALESCE(MAX(id), 0)").
-		Where("dataset_id = ? AND state = ?", dataset, Complete).Scan(ctx, &id)
-	return id, fault.Wrap(err, "preparation before")
+// priorOf returns the id of the preparation that a new one goes on from: the
+// latest complete one, if it has packed files as these rules say; 0 for none.
+func priorOf(ctx context.Context, q bun.IDB, dataset int64, rules Rules) (id int64, err error) {
+	var row preparationRow
+	err = q.NewSelect().Model(&row).Where("dataset_id = ? AND state = ?", dataset, Complete).Order("id DESC").Limit(1).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !rules.encodes(row.Rules) {
+		return 0, nil
+	}
+	return row.ID, fault.Wrap(err, "preparation before")
 }
 
 // rowOfPreparation returns a preparation of any project, for jobs.
