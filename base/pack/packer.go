@@ -15,6 +15,9 @@ import (
 )
 
 const (
+	// defaultWorkers is the most workers there are unless more are asked for: as
+	// many as keep a run below 128 MiB, and a fast disk busy.
+	defaultWorkers    = 5
 	defaultCheckpoint = 1 << 30
 	// saveBytes is how far a run has to be behind its last checkpoint for another
 	// one to be worth the sync.
@@ -54,7 +57,7 @@ type packer struct {
 func newPacker(ctx context.Context, j Job) *packer {
 	workers := j.Workers
 	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0) + 1
+		workers = min(runtime.GOMAXPROCS(0)+1, defaultWorkers)
 	}
 	p := &packer{ctx: ctx, job: j, prof: j.Profile, limit: int64(commp.MaxRawSize(uint64(j.MaxPadded))), batches: make([]batch, workers)}
 	p.taker = taker{job: &p.job, prof: p.prof, batch: batchBytes, aligned: j.Export != ""}

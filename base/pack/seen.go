@@ -11,8 +11,8 @@ import (
 // records by 32 bits of their digest and asks the spool for the rest, in two
 // generations of at most seenLimit records: when the younger is full it becomes
 // the older, and what was the older is forgotten. So memory is at most 32 MiB,
-// 40 while a table grows, whatever the piece, the last 1.5 million blocks are always known, and what is
-// known depends on the records alone.
+// 40 while a table grows, whatever the piece; the last 1.5 million blocks are
+// always known; and what is known depends on the records alone.
 type seen struct {
 	spool      *Spool
 	young, old table
@@ -86,7 +86,7 @@ func fingerprint(form Form, digest *[32]byte) uint32 {
 type table struct {
 	slots []uint64 // a power of two; they are mem
 	mem   []byte
-	shift int      // 32 - log2(len(slots))
+	shift int // 32 - log2(len(slots))
 	used  int
 }
 
