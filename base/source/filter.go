@@ -54,9 +54,6 @@ func newMatcher(f Filter) (*matcher, error) {
 	return m, nil
 }
 
-// all reports whether everything is wanted.
-func (m *matcher) all() bool { return !m.skipHidden && len(m.include) == 0 && len(m.exclude) == 0 }
-
 // verdict is what a filter says of one directory for those below it.
 type verdict struct {
 	skip     bool // excluded, with all below

@@ -289,8 +289,7 @@ func TestLocalFilter(t *testing.T) {
 	s := open(t, root, nil)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			var all []string
-			all = keys(walk(t, s, "", tt.f))
+			all := keys(walk(t, s, "", tt.f))
 			if got := strings.Join(all, " "); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
