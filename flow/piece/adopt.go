@@ -100,32 +100,3 @@ func tell(ctx context.Context, tx *db.Tx, now time.Time, p Piece, f pieceFact) e
 		At: now, Kind: "piece.ready", Project: p.Project, Subject: fmt.Sprintf("piece/%d", p.ID), Data: event.JSON(f),
 	})
 }
-
-// Verify reads a piece of the project as it is served, its CAR where one stands
-// and else the view of what it was packed from, and names what of it is damaged,
-// in the order of the CAR. progress, which may be nil, is told how many bytes are
-// done. One piece is verified at a time; the next waits.
-func (s *Service) Verify(ctx context.Context, project int64, ref string, progress func(done int64)) (Piece, []pack.Damage, error) {
-	p, err := s.Get(ctx, project, ref)
-	if err != nil {
-		return p, nil, err
-	}
-	select {
-	case s.verifying <- struct{}{}:
-		defer func() { <-s.verifying }()
-	case <-ctx.Done():
-		return p, nil, ctx.Err()
-	}
-	x, closeIndex, err := s.index(ctx, p.CID)
-	if err != nil {
-		return p, nil, fault.Wrap(err, "verify piece %s", p.CID)
-	}
-	defer func() { _ = closeIndex() }()
-	var car io.ReaderAt
-	if f, kept := s.OpenCached(p); kept {
-		defer f.Close()
-		car = f
-	}
-	bad, err := pack.Verify(ctx, x, bytesOf{s, p}, car, progress)
-	return p, bad, fault.Wrap(err, "verify piece %s", p.CID)
-}

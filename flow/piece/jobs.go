@@ -20,7 +20,7 @@ var packKind = job.Kind[packArgs]{Name: "piece.pack", Queue: job.Hash, Timeout: 
 
 // Handlers returns the work this package does.
 func (s *Service) Handlers() []job.Handler {
-	return []job.Handler{packKind.Handle(s.runPack, s.failPack)}
+	return []job.Handler{packKind.Handle(s.runPack, s.failPack), importKind.Handle(s.runImport, s.failImport)}
 }
 
 // runPack packs a plan. Done twice, or again after it died half-way, it ends

@@ -53,6 +53,8 @@ type Piece struct {
 	Cached     bool   // the CAR stands in the blob store too
 	CAR        string // path at which the CAR stands as a file of somebody's; "" if it does not
 	CARTime    int64  // when that file was last changed, in nanoseconds since 1970
+	CARAt      int64  // where in that file the CAR begins, behind the head of a CARv2
+	CARLength  int64  // bytes of that file; 0 is CARSize, the file is the CAR
 	CreatedAt  time.Time
 }
 
@@ -68,6 +70,10 @@ type Settings struct {
 	MaxPadded int64 // largest piece, a power of two; 0 is 32 GiB
 	MinPadded int64 // smaller pieces are padded up to this power of two
 	CacheCAR  bool  // keep each CAR in the blob store
+
+	Worker       string        // who does imports, as people see it
+	Lease        time.Duration // how long the owner of an import may be silent; 0 is a minute
+	ImportsApart bool          // leave CARs that stay where they are to nodes of role commp
 }
 
 // payload is how many bytes of CAR fit into the largest piece.

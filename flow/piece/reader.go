@@ -79,11 +79,7 @@ func (b bytesOf) Block(ctx context.Context, c cid.Cid) (blocks.Block, error) {
 // Open implements pack.Bytes.
 func (b bytesOf) Open(ctx context.Context, src pack.Source) (pack.File, error) {
 	if src.Origin == OriginCAR {
-		f, err := openCAR(b.p)
-		if err != nil {
-			return nil, err
-		}
-		return carFile{f, b.p}, nil
+		return b.s.openOwnCAR(ctx, b.p)
 	}
 	if b.s.sources == nil {
 		return nil, fault.New(fault.Unavailable, "this process reads no sources")
@@ -91,11 +87,37 @@ func (b bytesOf) Open(ctx context.Context, src pack.Source) (pack.File, error) {
 	return b.s.sources.OpenSource(ctx, src)
 }
 
-// carFile is a CAR outside the blob store.
+// openOwnCAR opens the CAR a piece reads its blocks from: where it stands, or
+// in the blob store if it was copied there.
+func (s *Service) openOwnCAR(ctx context.Context, p Piece) (pack.File, error) {
+	if p.CAR == "" && p.Cached {
+		f, _, err := s.local(ctx, carKey(p.CID))
+		if err != nil {
+			return nil, err
+		}
+		return keptFile{f}, nil
+	}
+	f, err := openCAR(p)
+	if err != nil {
+		return nil, err
+	}
+	return carFile{f, p}, nil
+}
+
+// keptFile is a CAR in the blob store, where nothing changes.
+type keptFile struct{ *os.File }
+
+// Check implements pack.File.
+func (keptFile) Check() error { return nil }
+
+// carFile is a file outside the blob store that a CAR is in.
 type carFile struct {
 	*os.File
 	p Piece
 }
+
+// ReadAt implements pack.File: offsets are the CAR's.
+func (f carFile) ReadAt(b []byte, off int64) (int, error) { return f.File.ReadAt(b, off+f.p.CARAt) }
 
 // Check implements pack.File.
 func (f carFile) Check() error {
@@ -108,7 +130,11 @@ func (f carFile) Check() error {
 
 // fits returns fault.Conflict if a file cannot be the CAR as it was registered.
 func (p Piece) fits(info os.FileInfo) error {
-	if info.Size() != p.CARSize || info.ModTime().UnixNano() != p.CARTime {
+	length := p.CARLength
+	if length == 0 {
+		length = p.CARSize
+	}
+	if info.Size() != length || info.ModTime().UnixNano() != p.CARTime {
 		return fault.New(fault.Conflict, "CAR %s: is not the file any more that piece %s was made from", p.CAR, p.CID)
 	}
 	return nil
@@ -138,7 +164,7 @@ func kindOfPath(err error) fault.Kind {
 // where it was exported or imported or in the blob store, which is served
 // fastest; ok is false if there is none, or if the file is not what it was.
 func (s *Service) OpenCached(p Piece) (f *os.File, ok bool) {
-	if p.CAR != "" {
+	if p.CAR != "" && p.CARLength == 0 {
 		if f, err := openCAR(p); err == nil {
 			return f, true
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -37,6 +39,8 @@ type Service struct {
 	settings Settings
 	windows  *pack.Windows
 	sources  Sources
+	web      *http.Client
+	buffers  *Buffers
 
 	verifying chan struct{} // holds one while a piece is verified
 }
@@ -46,12 +50,23 @@ func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func
 	if s.MaxPadded == 0 {
 		s.MaxPadded = 32 << 30
 	}
-	return &Service{db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s, windows: pack.NewWindows(maxWindows), verifying: make(chan struct{}, 1)}
+	if s.Lease <= 0 {
+		s.Lease = time.Minute
+	}
+	return &Service{
+		db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s, windows: pack.NewWindows(maxWindows),
+		buffers: NewBuffers(runtime.GOMAXPROCS(0)+1, importSlots), verifying: make(chan struct{}, 1),
+	}
 }
 
 // ReadFrom says where pieces that were packed from sources read them; without
 // it they cannot be read. It is called before anything is opened.
 func (s *Service) ReadFrom(sources Sources) { s.sources = sources }
+
+// ConnectBy says how URLs of CARs are connected to; without it they cannot be
+// read. Who may be connected to is the client's to decide. It is called before
+// anything is opened.
+func (s *Service) ConnectBy(client *http.Client) { s.web = client }
 
 func (s *Service) now() time.Time { return db.Now(s.clock()) }
 

@@ -47,6 +47,8 @@ type pieceRow struct {
 	Cached     bool      `bun:"cached"`
 	CAR        string    `bun:"car"`
 	CARTime    int64     `bun:"car_mtime"`
+	CARAt      int64     `bun:"car_at"`
+	CARLength  int64     `bun:"car_length"`
 	CreatedAt  time.Time `bun:"created_at"`
 }
 
@@ -54,6 +56,7 @@ func (r pieceRow) piece() Piece {
 	return Piece{
 		ID: r.ID, Project: r.ProjectID, CID: r.CID, CIDv1: r.CIDv1, Root: r.Root, CARSize: r.CARSize,
 		PaddedSize: r.PaddedSize, Blocks: r.Blocks, Cached: r.Cached, CAR: r.CAR, CARTime: r.CARTime,
+		CARAt: r.CARAt, CARLength: r.CARLength,
 		CreatedAt: r.CreatedAt.UTC(),
 	}
 }
@@ -119,12 +122,13 @@ func insertPart(ctx context.Context, tx *db.Tx, plan int64, part int, p *Piece) 
 func insertPiece(ctx context.Context, tx *db.Tx, p *Piece) error {
 	row := &pieceRow{
 		ProjectID: p.Project, CID: p.CID, CIDv1: p.CIDv1, Root: p.Root, CARSize: p.CARSize,
-		PaddedSize: p.PaddedSize, Blocks: p.Blocks, Cached: p.Cached, CAR: p.CAR, CARTime: p.CARTime, CreatedAt: p.CreatedAt,
+		PaddedSize: p.PaddedSize, Blocks: p.Blocks, Cached: p.Cached, CAR: p.CAR, CARTime: p.CARTime,
+		CARAt: p.CARAt, CARLength: p.CARLength, CreatedAt: p.CreatedAt,
 	}
 	insert := tx.NewInsert().Model(row).On("CONFLICT (project_id, piece_cid) DO UPDATE").
 		Set("cached = piece_row.cached OR EXCLUDED.cached")
 	if p.CAR != "" {
-		insert.Set("car = EXCLUDED.car, car_mtime = EXCLUDED.car_mtime")
+		insert.Set("car = EXCLUDED.car, car_mtime = EXCLUDED.car_mtime, car_at = EXCLUDED.car_at, car_length = EXCLUDED.car_length")
 	}
 	if _, err := insert.Returning("*").Exec(ctx); err != nil {
 		return fault.Wrap(err, "insert piece %s", p.CID)

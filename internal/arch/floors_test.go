@@ -64,6 +64,7 @@ var rooms = []room{
 	{"base", "p2p", "libp2p host, identity, streams"},
 	{"base", "node", "the importable IPFS node"},
 	{"base", "source", "where datasets come from"},
+	{"base", "fetch", "what an URL names, resumed where it broke"},
 	{"base", "mk12", "deal protocol mk1.2: messages, client, server half"},
 	{"base", "mk20", "deal protocol mk20"},
 	{"base", "chain", "Filecoin JSON-RPC, head following, messages"},

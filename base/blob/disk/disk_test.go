@@ -142,3 +142,26 @@ func FuzzKeyStaysInside(f *testing.F) {
 		}
 	})
 }
+
+func TestMove(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, key := range []string{"a/1", "b"} {
+		if _, err := s.Put(t.Context(), key, strings.NewReader(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Move(t.Context(), "a/1", "b"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Get(t.Context(), "b", 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || string(got) != "a/1" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := s.Move(t.Context(), "a/1", "c"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("an absent object: %v", err)
+	}
+}

@@ -157,3 +157,17 @@ func linked(f *os.File) bool {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	return ok && sys.Nlink > 0
 }
+
+// Move gives an object another key, and replaces what is there: durable and at
+// once. An absent from is fault.NotFound.
+func (s *Store) Move(ctx context.Context, from, to string) error {
+	for _, key := range []string{from, to} {
+		if err := check(ctx, key); err != nil {
+			return err
+		}
+	}
+	if _, err := s.Stat(ctx, from); err != nil {
+		return err
+	}
+	return classify(publish(s.path(from), s.path(to)), "move %s to %s in %s", from, to, s.dir)
+}
