@@ -76,17 +76,23 @@ func (s *Service) again(ctx context.Context, project, id int64, from ChunkState)
 		if err := c.update(ctx, tx, []ChunkState{from}, -1, s.now(), revive, ChunkWaiting); err != nil {
 			return err
 		}
-		if p.State == Failed {
-			err := p.update(ctx, tx, []State{Failed}, s.now(), "state = ?, reason = '', attempt = 0, next_attempt_at = NULL", Active)
-			if err != nil {
-				return err
-			}
+		if err := s.reactivate(ctx, tx, p); err != nil {
+			return err
 		}
 		if p.State != Active || !due(*p, *c) {
 			return nil
 		}
 		return job.Enqueue(ctx, s.jobs, tx, packKind, chunkArgs{c.ID})
 	})
+}
+
+// reactivate takes back that a preparation has failed, after somebody has done
+// something about it.
+func (s *Service) reactivate(ctx context.Context, tx *db.Tx, p *preparationRow) error {
+	if p.State != Failed {
+		return nil
+	}
+	return p.update(ctx, tx, []State{Failed}, s.now(), "state = ?, reason = '', attempt = 0, next_attempt_at = NULL", Active)
 }
 
 // RemoveChunk leaves out the files of one chunk: they are told as skipped, a
@@ -100,6 +106,9 @@ func (s *Service) RemoveChunk(ctx context.Context, project, id int64) (Chunk, er
 		now := s.now()
 		states := []ChunkState{ChunkWaiting, ChunkPacking, ChunkFailed, ChunkPaused}
 		if err := c.update(ctx, tx, states, -1, now, "state = ?, finished_at = ?, skipped = files", ChunkRemoved, now); err != nil {
+			return err
+		}
+		if err := s.reactivate(ctx, tx, p); err != nil {
 			return err
 		}
 		return s.oneDone(ctx, tx, p, c.Files)

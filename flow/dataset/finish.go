@@ -26,6 +26,13 @@ func (s *Service) finish(ctx context.Context, p *preparationRow) error {
 	if p.Stage != Indexing {
 		return nil
 	}
+	if err := s.index(ctx, p); err != nil {
+		return err
+	}
+	return s.clear(p.ID)
+}
+
+func (s *Service) index(ctx context.Context, p *preparationRow) error {
 	dir := s.workDir(p.ID, "finish")
 	leave, err := s.enter(dir)
 	if err != nil {

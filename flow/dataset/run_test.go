@@ -449,7 +449,22 @@ func TestManyFiles(t *testing.T) {
 		must(t, os.WriteFile(path, fmt.Appendf(nil, "content of %d", i), 0o644))
 	}
 	d := h.create("d", dir, small())
-	p := h.prepare(d)
+	p := ok(h.data.Start(t.Context(), project, d.ID))(t)
+	marks := 0
+	for range 20 { // interrupted while it scans, it goes on where it was
+		until(t, func() bool { p = h.preparation(p.ID); return p.Files > 0 })
+		if p.Stage != dataset.Scanning {
+			break
+		}
+		ok(h.data.Pause(t.Context(), project, p.ID))(t)
+		until(t, func() bool { return len(ok(h.jobs.List(t.Context(), job.Filter{State: job.Running}))(t)) == 0 })
+		if _, err := os.Stat(filepath.Join(h.dir, "work", fmt.Sprint(p.ID), "scan", "mark.json")); err == nil {
+			marks++
+		}
+		ok(h.data.Resume(t.Context(), project, p.ID))(t)
+	}
+	t.Logf("interrupted %d times", marks)
+	p = h.complete(p.ID)
 	if p.Files != int64(files) || p.Skipped != 0 || p.Root != rootOf(t, dir) {
 		t.Errorf("preparation %+v", p)
 	}
@@ -457,7 +472,7 @@ func TestManyFiles(t *testing.T) {
 	if len(hit) != 1 || hit[0].Size != int64(len("content of ")+len(fmt.Sprint(files-1))) {
 		t.Errorf("search finds %+v", hit)
 	}
-	if n := len(ok(h.events.Read(t.Context(), 0, 1000))(t)); n > 20+3*int(p.Chunks) {
+	if n := len(ok(h.events.Read(t.Context(), 0, 1000))(t)); n > 60+3*int(p.Chunks) {
 		t.Errorf("%d events for %d chunks", n, p.Chunks)
 	}
 	again := h.prepare(d)
