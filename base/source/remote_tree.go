@@ -151,8 +151,17 @@ func (r *remote) look(ctx context.Context) error {
 			_, err := r.tree.List(ctx, "")
 			return remoteFault(err)
 		}
-		err := r.keys().Features().ListP(ctx, "", func(rclone.DirEntries) error { return errEnough })
-		if err == errEnough {
+		found := false
+		err := r.keys().Features().ListP(ctx, "", func(page rclone.DirEntries) error {
+			if found = len(page) > 0; found {
+				return errEnough
+			}
+			return nil
+		})
+		if err == nil && !found && strings.Contains(plain(r.tree.Root()), "/") {
+			return fault.New(fault.NotFound, "no key begins with this prefix")
+		}
+		if found {
 			return nil
 		}
 		return remoteFault(err)

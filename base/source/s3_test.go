@@ -78,8 +78,10 @@ func TestS3(t *testing.T) {
 	if _, err := source.Open(t.Context(), source.Spec{URL: url, Options: refused}); !fault.Is(err, fault.Forbidden) {
 		t.Errorf("wrong secret: %v", err)
 	}
-	if _, err := source.Open(t.Context(), source.Spec{URL: url + "-none", Options: options}); !fault.Is(err, fault.NotFound) {
-		t.Errorf("missing bucket: %v", err)
+	for _, missing := range []string{"-none", "/dat", "/data/a/bb/"} {
+		if _, err := source.Open(t.Context(), source.Spec{URL: url + missing, Options: options}); !fault.Is(err, fault.NotFound) {
+			t.Errorf("missing %s: %v", missing, err)
+		}
 	}
 }
 
