@@ -131,10 +131,16 @@ func (f *file) readLeaf(in File, leaf int64, b []byte) error {
 	return err
 }
 
-// fatal reports whether an error of a source is one to end the run with, not
-// one to skip a file for.
-func fatal(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || fault.Is(err, fault.Unavailable)
+// fatal returns what to end the run with when a source gave an error; nil where
+// the file is to be skipped for it.
+func (f *file) fatal(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case fault.Is(err, fault.Unavailable):
+		return fault.Wrap(err, "read %q", f.entry.Path)
+	}
+	return nil
 }
 
 // maxReason bounds the text of an outcome, in bytes.

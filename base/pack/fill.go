@@ -5,7 +5,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/sha256x"
 )
 
@@ -57,8 +56,8 @@ func (p *packer) readUnit(ctx context.Context, b *batch, u *unit) error {
 	if err == nil {
 		return nil
 	}
-	if fatal(ctx, err) {
-		return fault.Wrap(err, "read %q", u.entry.Path)
+	if ended := u.fatal(ctx, err); ended != nil {
+		return ended
 	}
 	u.reason = reasonOf(err)
 	return nil

@@ -85,8 +85,8 @@ func (p *packer) settle(ctx context.Context, b *batch, u *unit) error {
 	}
 	if u.reason == "" && f.long && (u.lastLeaf() || f.stream != nil && u.ends) {
 		if err := f.opened.Check(); err != nil {
-			if fatal(ctx, err) {
-				return fault.Wrap(err, "check %q", f.entry.Path)
+			if ended := f.fatal(ctx, err); ended != nil {
+				return ended
 			}
 			u.reason = reasonOf(err)
 		}
