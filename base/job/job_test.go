@@ -252,6 +252,34 @@ func TestUniqueLosesNoRequest(t *testing.T) {
 	})
 }
 
+// A request that comes between a run's wish to be put off and the row that says
+// so is served too.
+func TestUniqueLosesNoRequestOnItsWayToBed(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, d *db.DB) {
+		k := job.Kind[note]{Name: "test.bed", Unique: true, Attempts: 1}
+		ends := make(chan chan error)
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
+			end := make(chan error)
+			ends <- end
+			return <-end
+		}, nil)}})
+		run(t, c)
+		enqueue(t, d, c, k, 1)
+		for round := range 6 {
+			receive(t, ends) <- job.Later(time.Hour)
+			for range round { // a little later each time
+				_, err := c.List(t.Context(), job.Filter{})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			enqueue(t, d, c, k, 1)
+		}
+		receive(t, ends) <- nil
+	})
+}
+
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)

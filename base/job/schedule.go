@@ -111,6 +111,9 @@ func (c *Client) serve(ctx context.Context, row scheduleRow) error {
 // release makes jobs available whose time has come. River does so too, every
 // five seconds in one process.
 func (c *Client) release(ctx context.Context) error {
+	if err := c.recall(ctx); err != nil {
+		return err
+	}
 	var due bool
 	err := c.db.Read().NewRaw(`SELECT EXISTS (SELECT 1 FROM river_job
 		WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= ?)`, riverTime(time.Now())).Scan(ctx, &due)
@@ -121,6 +124,25 @@ func (c *Client) release(ctx context.Context) error {
 		released, err := c.driver.UnwrapExecutor(tx.Tx.Tx).JobSchedule(ctx, &riverdriver.JobScheduleParams{Max: 1000})
 		for _, r := range released {
 			tx.Wake(queueTopic(Queue(r.Job.Queue)))
+		}
+		return err
+	})
+}
+
+// recall brings jobs forward that were asked for while their wish to be put off
+// was on its way to their rows: River takes a quarter of a second for that.
+func (c *Client) recall(ctx context.Context) error {
+	const which = "state = 'scheduled' AND priority = ?"
+	var any bool
+	err := c.db.Read().NewRaw("SELECT EXISTS (SELECT 1 FROM river_job WHERE "+which+")", askedAgain).Scan(ctx, &any)
+	if err != nil || !any {
+		return err
+	}
+	return c.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		var queues []Queue
+		err := tx.NewRaw("UPDATE river_job SET state = 'available', scheduled_at = created_at WHERE "+which+" RETURNING queue", askedAgain).Scan(ctx, &queues)
+		for _, q := range queues {
+			tx.Wake(queueTopic(q))
 		}
 		return err
 	})
