@@ -22,16 +22,16 @@ type cost struct {
 }
 
 // measured runs a subject in a process of its own.
-func measured(contest string, s subject, at places, firth string) (cost, error) {
+func measured(contest string, s subject, at places) (cost, error) {
 	if s.args != nil {
-		return command(firth, s, at)
+		return command(s, at)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return cost{}, err
 	}
 	which := contest + "/" + s.name
-	cmd := exec.Command(self, "--child", which, "--dir", at.own, "--data", at.data)
+	cmd := exec.Command(self, "--child", which, "--dir", at.own, "--data", at.data, "--firth", at.firth)
 	cmd.Env = s.environ()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -51,9 +51,9 @@ func (s subject) environ() []string {
 }
 
 // command measures the program itself, its start included.
-func command(firth string, s subject, at places) (cost, error) {
+func command(s subject, at places) (cost, error) {
 	args, amount := s.args(at)
-	cmd := exec.Command(firth, args...)
+	cmd := exec.Command(at.firth, args...)
 	cmd.Env = s.environ()
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -79,41 +79,75 @@ func build(dir string) (string, error) {
 	return path, nil
 }
 
-func runChild(which string, at places) (err error) {
+func runChild(which string, at places) error {
 	s, err := find(which)
 	if err != nil {
 		return err
 	}
-	work, err := s.work(at)
+	work, pid := s.work, os.Getpid()
+	if s.serve != nil {
+		by, err := s.serve(at)
+		if err != nil {
+			return err
+		}
+		defer by.stop()
+		work, pid = by.fetching, by.pid
+	}
+	do, err := work(at)
 	if err != nil {
 		return err
 	}
 	runtime.GC()
-	cpu, start := processor(), time.Now()
-	n, err := work()
+	before, err := processor(pid)
 	if err != nil {
 		return err
 	}
-	c := cost{Amount: n, Wall: time.Since(start), CPU: processor() - cpu}
-	if c.Peak, err = peak(); err != nil {
+	start := time.Now()
+	n, err := do()
+	if err != nil {
+		return err
+	}
+	c := cost{Amount: n, Wall: time.Since(start)}
+	after, err := processor(pid)
+	if err != nil {
+		return err
+	}
+	c.CPU = after - before
+	if c.Peak, err = peak(pid); err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(c)
 }
 
-// processor is the time all threads of this process have run for.
-func processor() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // only a wrong argument makes it fail
+// processor is the time all threads of a process have run for, those that ended
+// too. Of this process it is to the microsecond, of another to a tick.
+func processor(pid int) (time.Duration, error) {
+	if pid != os.Getpid() {
+		return ticks(pid)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	var u syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
 }
 
-// peak is the most memory this process has had, in bytes. Maxrss would count
-// what its parent had when it was forked.
-func peak() (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
+// ticks reads proc(5): fields 14 and 15 of stat, a hundred a second on Linux.
+func ticks(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	var user, system int64
+	if _, err := fmt.Sscan(string(fields[11])+" "+string(fields[12]), &user, &system); err != nil {
+		return 0, err
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond, nil
+}
+
+// peak is the most memory a process has had, in bytes. Maxrss would count what
+// its parent had when it was forked.
+func peak(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}

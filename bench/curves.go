@@ -82,13 +82,13 @@ func (c curve) byNumber(plots string) error {
 
 // measure packs n files of a size as often as there are rounds.
 func (c curve) measure(n, size int64) (costs []cost, err error) {
-	at := places{data: filepath.Join(c.dir, "curve-data"), own: filepath.Join(c.dir, "curve-own")}
+	at := places{data: filepath.Join(c.dir, "curve-data"), own: filepath.Join(c.dir, "curve-own"), firth: c.firth}
 	if err := manyFiles(at.data, n, size); err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(at.data) }()
 	for range c.rounds {
-		one, err := command(c.firth, subject{args: packing(n * size)}, at)
+		one, err := command(subject{args: packing(n * size)}, at)
 		if err != nil {
 			return nil, err
 		}

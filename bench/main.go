@@ -26,14 +26,23 @@ type subject struct {
 	// work gets ready and returns what is to be measured, which says how much it
 	// did. It may write to a folder of its own, which is thrown away.
 	work work
+	// serve starts a servant, which is measured while a client fetches its bytes.
+	serve func(at places) (servant, error)
 	// args is the firth command to measure instead, from start to end.
 	args func(at places) (args []string, amount int64)
 }
 
-// places are the folders of a subject.
-type places struct{ data, own string }
+// places are the folders of a subject, and the program if its contest wants it.
+type places struct{ data, own, firth string }
 
 type work func(at places) (func() (int64, error), error)
+
+// servant is a process that does the work of a subject for a client.
+type servant struct {
+	pid  int
+	url  string // of the bytes to fetch
+	stop func()
+}
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -46,14 +55,18 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 5, "rounds; the figures are medians over them")
 	dir := flags.String("dir", "", "where data is made; a temporary folder when empty")
+	firth := flags.String("firth", "", "for a child: the program")
 	data := flags.String("data", "", "for a child: the data of its contest")
 	plots := flags.String("plots", "", "folder to draw the curves into, as SVG")
 	child := flags.String("child", "", "run one subject, CONTEST/SUBJECT, and print its cost")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if *child == "files" {
+		return serveFiles(*data, *dir)
+	}
 	if *child != "" {
-		return runChild(*child, places{*data, *dir})
+		return runChild(*child, places{*data, *dir, *firth})
 	}
 	tmp, err := os.MkdirTemp(*dir, "firth-bench-")
 	if err != nil {

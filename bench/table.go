@@ -33,8 +33,7 @@ func race(c contest, rounds int, dir string) ([][]cost, error) {
 	costs := make([][]cost, len(c.subjects))
 	at := places{data: filepath.Join(dir, c.name)}
 	defer func() { _ = os.RemoveAll(at.data) }()
-	firth, err := made(c, at.data, dir)
-	if err != nil {
+	if err := made(c, &at, dir); err != nil {
 		return nil, err
 	}
 	for r := range rounds {
@@ -45,7 +44,7 @@ func race(c contest, rounds int, dir string) ([][]cost, error) {
 			if err := os.MkdirAll(at.own, 0o755); err != nil {
 				return nil, err
 			}
-			one, err := measured(c.name, s, at, firth)
+			one, err := measured(c.name, s, at)
 			if err != nil {
 				return nil, err
 			}
@@ -58,20 +57,20 @@ func race(c contest, rounds int, dir string) ([][]cost, error) {
 	return costs, nil
 }
 
-// made gets a contest's data ready, and the program when it is measured.
-func made(c contest, data, dir string) (firth string, err error) {
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return "", err
+// made gets a contest's data ready, and the program when it is wanted.
+func made(c contest, at *places, dir string) (err error) {
+	if err := os.MkdirAll(at.data, 0o755); err != nil {
+		return err
 	}
 	if c.data != nil {
-		if err := c.data(data); err != nil {
-			return "", err
+		if err := c.data(at.data); err != nil {
+			return err
 		}
 	}
-	if slices.ContainsFunc(c.subjects, func(s subject) bool { return s.args != nil }) {
-		return build(dir)
+	if slices.ContainsFunc(c.subjects, func(s subject) bool { return s.args != nil || s.serve != nil }) {
+		at.firth, err = build(dir)
 	}
-	return "", nil
+	return err
 }
 
 func cpuOf(c cost) float64  { return c.CPU.Seconds() }
