@@ -85,7 +85,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		onlyParts(t, filepath.Join(home, "out"))
-		w, j := limitedJob(t, home, what)
+		w, j := limitedJob(home, what)
 		m := ok(Run(t.Context(), j))(t)
 		w.judge(t, m, 0)
 		onlyCAR(t, j.Export)
@@ -99,7 +99,7 @@ func onlyParts(t *testing.T, dir string) {
 	}
 }
 
-func limitedJob(t *testing.T, home, what string) (*world, Job) {
+func limitedJob(home, what string) (*world, Job) {
 	w := &world{}
 	if what == "export" {
 		w.put("large", noise(1, 6<<20))
@@ -108,14 +108,14 @@ func limitedJob(t *testing.T, home, what string) (*world, Job) {
 			w.put(fmt.Sprintf("%05d", i), noise(uint64(i), 10))
 		}
 	}
-	j := w.job(t, w.entries())
-	j.Dir, j.Export = filepath.Join(home, "work"), filepath.Join(home, "out")
+	j := w.jobIn(filepath.Join(home, "work"), w.entries())
+	j.Export = filepath.Join(home, "out")
 	return w, j
 }
 
 // limitedRun is the child: no file of it may be larger than the limit.
 func limitedRun(t *testing.T, what string) {
-	_, j := limitedJob(t, os.Getenv("FIRTH_PACK_DIR"), what)
+	_, j := limitedJob(os.Getenv("FIRTH_PACK_DIR"), what)
 	limit := &syscall.Rlimit{Cur: 512 << 10, Max: 512 << 10}
 	if what == "export" {
 		limit = &syscall.Rlimit{Cur: 3 << 20, Max: 3 << 20}

@@ -226,7 +226,7 @@ func TestKill(t *testing.T) {
 	if kills < 3 {
 		t.Fatalf("killed %d times only", kills)
 	}
-	j := killedJob(t, home)
+	j := killedJob(home)
 	m := ok(run(t.Context(), j, tinyBatch))(t)
 	w.judge(t, m, 0)
 	if m.Piece != whole.Piece {
@@ -236,10 +236,10 @@ func TestKill(t *testing.T) {
 	onlyCAR(t, j.Export)
 }
 
-func killedJob(t *testing.T, dir string) Job {
+func killedJob(dir string) Job {
 	w := tinyWorld()
-	j := tinyJob(t, w, w.entries())
-	j.Dir, j.Export = filepath.Join(dir, "work"), filepath.Join(dir, "out")
+	j := w.jobIn(filepath.Join(dir, "work"), w.entries())
+	j.Settings, j.Export = tiny(), filepath.Join(dir, "out")
 	return j
 }
 
@@ -247,7 +247,7 @@ func killedRun(t *testing.T, dir string) {
 	var turns int
 	_, err := fmt.Sscan(os.Getenv("FIRTH_PACK_TURNS"), &turns)
 	must(t, err)
-	j := killedJob(t, dir)
+	j := killedJob(dir)
 	j.Progress = func(int64, int64) {
 		if turns--; turns < 0 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -151,10 +151,14 @@ func workDir(tb testing.TB) string {
 
 // job packs entries of the world into a piece of at most 1 GiB.
 func (w *world) job(tb testing.TB, entries []Entry) Job {
-	return Job{
-		Entries: listed(entries), Open: w, Dir: workDir(tb),
-		Settings: Settings{MaxPadded: 1 << 30},
-	}
+	j := w.jobIn("", entries)
+	j.Dir = workDir(tb)
+	return j
+}
+
+// jobIn is job in a directory of the caller's.
+func (w *world) jobIn(dir string, entries []Entry) Job {
+	return Job{Entries: listed(entries), Open: w, Dir: dir, Settings: Settings{MaxPadded: 1 << 30}}
 }
 
 // shelfOf is a dag.Getter and dag.Putter in memory.
