@@ -204,10 +204,11 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 	if s.pieces, s.datasets, err = a.buildPacking(cfg, in, clock); err != nil {
 		return s, err
 	}
+	s.pieces.ConnectBy(fetch)
 	s.providers = provider.New(in.db, in.jobs, out.chain, out.peers, clock, rand.Reader, a.log,
 		provider.Settings{Interval: providerInterval})
 	s.deals = deal.New(in.db, in.jobs, s.pieces, s.providers, deal.NewMK12(out.peers, a.keys), out.chain, a.keys,
-		gateway.NewLinks(in.secret, publicURL, clock), clock, rand.Reader, a.log, deal.Settings{
+		links(cfg, gateway.NewLinks(in.secret, publicURL, clock)), clock, rand.Reader, a.log, deal.Settings{
 			Interval: cfg.Deal.Interval, Silence: cfg.Deal.Silence, Backoff: cfg.Deal.Backoff, FinalityEpochs: cfg.Chain.Finality,
 		})
 	s.contents = content.New(in.db, in.blocks, s.pieces, s.deals, clock, a.log, content.Settings{
@@ -224,6 +225,7 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piece.Service, *dataset.Service, error) {
 	pieces := piece.New(in.db, in.blocks, in.blobs, in.jobs, clock, a.log, piece.Settings{
 		MaxPadded: cfg.Piece.MaxSize, MinPadded: cfg.Piece.MinSize, CacheCAR: cfg.Piece.Cache,
+		Worker: workerName(), ImportsApart: cfg.CommP.Apart,
 	})
 	safe, err := newSafe(in.secret)
 	if err != nil {
@@ -475,7 +477,7 @@ func (a *App) publicURL(cfg Config) (string, error) {
 		return strings.TrimRight(cfg.PublicURL, "/"), nil
 	case a.gatewayDoor != nil:
 		return a.gatewayDoor.url(), nil
-	case a.has("dealer"):
+	case a.has("dealer") && cfg.Piece.URLTemplate == "":
 		return "", fault.New(fault.Invalid, "configuration public_url: a dealer without the gateway role has to be told where providers reach the pieces")
 	}
 	return "", nil

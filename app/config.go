@@ -39,6 +39,7 @@ type Config struct {
 	Fetch   Fetch   `koanf:"fetch"`
 	Bucket  Bucket  `koanf:"bucket"`
 	Piece   Piece   `koanf:"piece"`
+	CommP   CommP   `koanf:"commp"`
 	Dataset Dataset `koanf:"dataset"`
 	Deal    Deal    `koanf:"deal"`
 	Workers Workers `koanf:"workers"`
@@ -82,6 +83,16 @@ type Piece struct {
 	MaxSize int64 `koanf:"max_size" doc:"largest padded piece in bytes, a power of two"`
 	MinSize int64 `koanf:"min_size" doc:"smallest padded piece in bytes, a power of two; smaller ones are padded up"`
 	Cache   bool  `koanf:"cache" doc:"write each piece's CAR into the blob store instead of streaming it from the blocks"`
+
+	URLTemplate string `koanf:"url_template" doc:"where providers fetch pieces instead of from this node, such as https://cdn.example/{piece_cid}.car; {piece_cid_v1} is known too. Nothing is asked there: the provider says when a piece is not"`
+}
+
+// CommP says how commitments are computed for others, and by others.
+type CommP struct {
+	Upstream string `koanf:"upstream" doc:"role commp: URL of the node whose imports are worked on"`
+	Token    string `koanf:"token" secret:"true" doc:"role commp: a token of that node with the scope commp"`
+	Parallel int    `koanf:"parallel" doc:"role commp: CARs side by side; memory is 22 MiB each, and 32 bytes for each 127 KiB of CAR"`
+	Apart    bool   `koanf:"apart" doc:"leave CARs that are imported in place to nodes of role commp"`
 }
 
 // Dataset says how datasets are packed.
@@ -134,6 +145,7 @@ func Default() Config {
 		Chain:   Chain{RPC: "https://api.node.glif.io", Finality: 900},
 		Bucket:  Bucket{Size: 16 << 30, Age: 48 * time.Hour, Contents: 50_000},
 		Piece:   Piece{MaxSize: 32 << 30, MinSize: 256},
+		CommP:   CommP{Parallel: 16},
 		Dataset: Dataset{Checkpoint: 1 << 30},
 		Deal:    Deal{Interval: 30 * time.Second, Silence: 24 * time.Hour, Backoff: time.Minute},
 		Workers: Workers{Light: 4, Net: 16, Hash: max(1, runtime.NumCPU()/2)},
@@ -277,6 +289,12 @@ func (c Config) validate() error {
 		if n <= 0 {
 			return invalid(key, "must be above zero")
 		}
+	}
+	if err := checkTemplate(c.Piece.URLTemplate); err != nil {
+		return invalid("piece.url_template", "%v", err)
+	}
+	if c.CommP.Parallel < 1 || c.CommP.Parallel > maxPackers {
+		return invalid("commp.parallel", "%d is not between 1 and %d", c.CommP.Parallel, maxPackers)
 	}
 	if c.Dataset.Workers < 0 || c.Dataset.Workers > maxPackers {
 		return invalid("dataset.workers", "%d is not between 0 and %d", c.Dataset.Workers, maxPackers)

@@ -61,6 +61,14 @@ func (c *Client) VerifyPiece(ctx context.Context, ref string) (PieceCheck, error
 	return post[PieceCheck](ctx, c, "/v1/pieces/"+seg(ref)+"/verify", nil)
 }
 
+// VerifyPieceCopy is VerifyPiece of a copy somewhere else: from is a URL, or, for
+// tokens with the admin scope, an absolute path on the node's machine.
+func (c *Client) VerifyPieceCopy(ctx context.Context, ref, from string) (PieceCheck, error) {
+	var out PieceCheck
+	err := c.do(ctx, http.MethodPost, "/v1/pieces/"+seg(ref)+"/verify", query("from", from), nil, &out)
+	return out, err
+}
+
 // PieceBytes streams bytes [off, off+n) of a piece's CAR; n < 0 means to the
 // end. A node that ignores the range is an error, not the wrong bytes.
 func (c *Client) PieceBytes(ctx context.Context, pieceCID string, off, n int64) (io.ReadCloser, error) {

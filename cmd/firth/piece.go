@@ -18,7 +18,8 @@ type pieceCmd struct {
 	Show pieceShowCmd `cmd:"" help:"Show one piece."`
 	Get  pieceGetCmd  `cmd:"" help:"Get a piece's CAR, its commitment verified."`
 
-	Verify pieceVerifyCmd `cmd:"" help:"Have the node read a piece again and name what of it is damaged."`
+	Import pieceImportCmd `cmd:"" help:"Let CARs that you have become pieces."`
+	Verify pieceVerifyCmd `cmd:"" help:"Have the node read a piece again and name what of it is damaged; exit code 4 if something is."`
 }
 
 type pieceLsCmd struct {
@@ -57,13 +58,14 @@ func (s *pieceShowCmd) Run(call *call) error {
 func exactSize(n int64) string { return fmt.Sprintf("%s (%d bytes)", size(n), n) }
 
 type pieceVerifyCmd struct {
-	Ref string `arg:"" help:"Id or piece CID, version 1 or 2."`
+	Ref  string `arg:"" help:"Id or piece CID, version 1 or 2."`
+	From string `help:"Compare a copy of it instead: a provider's URL, or a file." placeholder:"FILE|URL"`
 }
 
 func (v *pieceVerifyCmd) Run(call *call) error {
 	return call.ask(func(ctx context.Context, cl *client.Client) error {
 		w := call.waiting("reading the piece")
-		check, err := cl.VerifyPiece(ctx, v.Ref)
+		check, err := v.check(ctx, cl)
 		w.done()
 		if err != nil {
 			return err
@@ -80,6 +82,17 @@ func (v *pieceVerifyCmd) Run(call *call) error {
 		}
 		return nil
 	})
+}
+
+func (v *pieceVerifyCmd) check(ctx context.Context, cl *client.Client) (client.PieceCheck, error) {
+	if v.From == "" {
+		return cl.VerifyPiece(ctx, v.Ref)
+	}
+	from, err := ofNode(v.From)
+	if err != nil {
+		return client.PieceCheck{}, err
+	}
+	return cl.VerifyPieceCopy(ctx, v.Ref, from)
 }
 
 func (v *pieceVerifyCmd) print(call *call, check client.PieceCheck) error {

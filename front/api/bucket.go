@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/pack"
 	"github.com/firth-project/firth/client"
 	"github.com/firth-project/firth/flow/account"
@@ -66,7 +67,13 @@ type pieceRef struct {
 	Ref string `path:"ref" doc:"id, or piece CID of either version"`
 }
 
+type pieceCheck struct {
+	Ref  string `path:"ref" doc:"id, or piece CID of either version"`
+	From string `query:"from" maxLength:"4096" doc:"an outside copy to compare instead: http(s) URL whose server serves ranges, or, with the scope admin, an absolute path on the node's machine"`
+}
+
 func (d *door) pieceRoutes() {
+	d.importRoutes()
 	add(d, route{
 		id: "listPieces", method: http.MethodGet, path: "/v1/pieces", tag: "piece", scope: account.ReadContent,
 		summary: "List pieces", detail: "Newest first. The bytes of a piece are at `/piece/{cid}`, outside this document.",
@@ -100,13 +107,23 @@ func (d *door) pieceRoutes() {
 		summary: "Read a piece and compute its commitment again",
 		detail: "Names what is damaged: runs of the CAR with the blocks and files they come from. Takes as long as reading the piece; " +
 			"a node verifies one piece at a time, the next waits.",
-	}, func(ctx context.Context, g account.Grant, in *pieceRef) (*body[client.PieceCheck], error) {
-		p, bad, err := d.Pieces.Verify(ctx, g.Project, in.Ref, nil)
+	}, func(ctx context.Context, g account.Grant, in *pieceCheck) (*body[client.PieceCheck], error) {
+		p, bad, err := d.verify(ctx, g, in)
 		if err != nil {
 			return nil, err
 		}
 		return &body[client.PieceCheck]{checkOf(p, bad)}, nil
 	})
+}
+
+func (d *door) verify(ctx context.Context, g account.Grant, in *pieceCheck) (piece.Piece, []pack.Damage, error) {
+	if in.From == "" {
+		return d.Pieces.Verify(ctx, g.Project, in.Ref, nil)
+	}
+	if !piece.IsURL(in.From) && !g.Allows(account.Admin) {
+		return piece.Piece{}, nil, fault.New(fault.Forbidden, "copy at %s: files of the node's machine are for tokens with the scope admin; give a URL", in.From)
+	}
+	return d.Pieces.VerifyCopy(ctx, g.Project, in.Ref, in.From, nil)
 }
 
 // maxDamaged is how many damaged runs an answer names.

@@ -29,6 +29,8 @@ type journey struct {
 	deal       client.Deal
 	token      client.TokenSecret
 	job        client.Job
+	imp        client.Import
+	car        []byte // of the piece
 }
 
 // operations are all there are, each called for real, in an order in which one
@@ -52,6 +54,9 @@ var operations = []struct {
 	{"listPieces", (*journey).listPieces},
 	{"getPiece", (*journey).getPiece},
 	{"verifyPiece", (*journey).verifyPiece},
+	{"importPiece", (*journey).importPiece},
+	{"getImport", (*journey).getImport},
+	{"listImports", (*journey).listImports},
 	{"addProvider", (*journey).addProviders},
 	{"listProviders", (*journey).listProviders},
 	{"getProvider", (*journey).getProvider},
