@@ -263,7 +263,7 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 	doorman := front.NewDoorman(s.accounts, a.log)
 	if a.apiDoor != nil {
 		a.serve(a.apiDoor, doorman, "/v1/", api.New(api.Services{
-			Account: s.accounts, Contents: s.contents, Pieces: s.pieces, Deals: s.deals, Providers: s.providers,
+			Account: s.accounts, Contents: s.contents, Pieces: s.pieces, Datasets: s.datasets, Deals: s.deals, Providers: s.providers,
 			Retrievals: s.retrievals, Jobs: in.jobs, Events: in.events, Nodes: s.nodes, Blocks: in.blocks, Doorman: doorman, Log: a.log,
 			Stopping: a.apiDoor.stopping,
 			Version:  Version().Version,

@@ -21,6 +21,17 @@ type Page[T any] struct {
 // list walks a list page by page, from the newest thing to the oldest. The
 // iterator ends after the first error it yields; breaking off is free.
 func list[T any](ctx context.Context, c *Client, path string, q url.Values) iter.Seq2[T, error] {
+	return walk[T](ctx, c, path, q, "before")
+}
+
+// onward walks a list page by page in its own order, from the first to the
+// last, as list does.
+func onward[T any](ctx context.Context, c *Client, path string, q url.Values) iter.Seq2[T, error] {
+	return walk[T](ctx, c, path, q, "after")
+}
+
+// walk goes from page to page by the cursor of a name.
+func walk[T any](ctx context.Context, c *Client, path string, q url.Values, cursor string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		q := copied(q)
 		q.Set("limit", strconv.Itoa(pageSize))
@@ -36,10 +47,10 @@ func list[T any](ctx context.Context, c *Client, path string, q url.Values) iter
 					return
 				}
 			}
-			if p.Next == "" || p.Next == q.Get("before") {
+			if p.Next == "" || p.Next == q.Get(cursor) {
 				return
 			}
-			q.Set("before", p.Next)
+			q.Set(cursor, p.Next)
 		}
 	}
 }

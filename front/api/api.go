@@ -10,6 +10,7 @@ import (
 	"github.com/firth-project/firth/base/job"
 	"github.com/firth-project/firth/flow/account"
 	"github.com/firth-project/firth/flow/content"
+	"github.com/firth-project/firth/flow/dataset"
 	"github.com/firth-project/firth/flow/deal"
 	"github.com/firth-project/firth/flow/node"
 	"github.com/firth-project/firth/flow/piece"
@@ -28,6 +29,7 @@ type Services struct {
 	Account    *account.Service
 	Contents   *content.Service
 	Pieces     *piece.Service
+	Datasets   *dataset.Service
 	Deals      *deal.Service
 	Providers  *provider.Service
 	Retrievals *retrieval.Service
@@ -49,6 +51,7 @@ func New(s Services) http.Handler {
 	d.downloadRoute()
 	d.bucketRoutes()
 	d.pieceRoutes()
+	d.datasetRoutes()
 	d.dealRoutes()
 	d.policyRoutes()
 	d.providerRoutes()

@@ -25,6 +25,7 @@ func tags() []*huma.Tag {
 		{Name: "content", Description: "Files and trees of a project"},
 		{Name: "bucket", Description: "What gathers contents until they become pieces"},
 		{Name: "piece", Description: "What deals are about: a CAR with its commitment"},
+		{Name: "dataset", Description: "Sources that become pieces in place"},
 		{Name: "policy", Description: "The replication that is wanted"},
 		{Name: "deal", Description: "One agreement about one piece with one provider"},
 		{Name: "provider", Description: "Storage providers that are known, and what was seen of them"},

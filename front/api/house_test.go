@@ -29,6 +29,7 @@ import (
 	"github.com/firth-project/firth/devnet"
 	"github.com/firth-project/firth/flow/account"
 	"github.com/firth-project/firth/flow/content"
+	"github.com/firth-project/firth/flow/dataset"
 	"github.com/firth-project/firth/flow/deal"
 	"github.com/firth-project/firth/flow/node"
 	"github.com/firth-project/firth/flow/piece"
@@ -69,6 +70,12 @@ func (k keyring) Sign(_ context.Context, a address.Address, msg []byte) (crypto.
 	}
 	return crypto.Signature{}, fmt.Errorf("no key for %s", a)
 }
+
+// letter seals nothing.
+type letter struct{}
+
+func (letter) Seal(plain []byte) ([]byte, error)  { return plain, nil }
+func (letter) Open(sealed []byte) ([]byte, error) { return sealed, nil }
 
 // links point to the test's piece server.
 type links struct{ base string }
@@ -117,7 +124,7 @@ func build(t *testing.T, open dbtest.Open, network devnet.Config) *house {
 	h.net = got(devnet.Start(t.Context(), network))(t)
 	t.Cleanup(func() { h.must(h.net.Close()) })
 	h.db = open(t, event.Migrations, account.Migrations(), content.Migrations(), piece.Migrations(), provider.Migrations(),
-		deal.Migrations(), retrieval.Migrations(), node.Migrations())
+		deal.Migrations(), retrieval.Migrations(), node.Migrations(), dataset.Migrations())
 	h.must(job.Migrate(t.Context(), h.db))
 	h.serve(h.services())
 	return h
@@ -144,6 +151,10 @@ func (h *house) services() api.Services {
 	s.Account = account.New(h.db, time.Now, rand.Reader)
 	s.Nodes = node.New(h.db, time.Now, quiet)
 	s.Pieces = piece.New(h.db, blocks, blobs, jobs, time.Now, quiet, piece.Settings{MaxPadded: 1 << 30, MinPadded: 256})
+	s.Datasets = dataset.New(h.db, blobs, blocks, s.Pieces, jobs, letter{}, time.Now, quiet, dataset.Settings{
+		WorkDir: t.TempDir(), Worker: "here", Workers: 2, Interval: 20 * time.Millisecond, Backoff: time.Minute,
+	})
+	s.Pieces.ReadFrom(s.Datasets)
 	s.Providers = provider.New(h.db, jobs, lotus, peers, time.Now, rand.Reader, quiet, provider.Settings{Interval: time.Hour})
 	server := httptest.NewServer(http.HandlerFunc(h.servePiece))
 	t.Cleanup(server.Close)
@@ -156,6 +167,7 @@ func (h *house) services() api.Services {
 	s.Retrievals = retrieval.New(h.db, s.Pieces, n, n, http.DefaultClient, time.Now, quiet, retrieval.Settings{})
 	s.Doorman = front.NewDoorman(s.Account, quiet)
 	jobs.Handle(s.Pieces.Handlers()...)
+	jobs.Handle(s.Datasets.Handlers()...)
 	jobs.Handle(s.Deals.Handlers()...)
 	jobs.Handle(s.Providers.Handlers()...)
 	return s

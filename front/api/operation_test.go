@@ -31,6 +31,7 @@ type journey struct {
 	job        client.Job
 	imp        client.Import
 	car        []byte // of the piece
+	data       string // directory of a dataset
 }
 
 // operations are all there are, each called for real, in an order in which one
@@ -79,6 +80,22 @@ var operations = []struct {
 	{"getJob", (*journey).getJob},
 	{"retryJob", (*journey).retryJob},
 	{"cancelJob", (*journey).cancelJob},
+	{"createDataset", (*journey).createDataset},
+	{"listDatasets", (*journey).listDatasets},
+	{"pauseDataset", (*journey).pauseDataset},
+	{"addSource", (*journey).addSource},
+	{"resumeDataset", (*journey).resumeDataset},
+	{"listChunks", (*journey).listChunks},
+	{"pauseChunk", (*journey).pauseChunk},
+	{"resumeChunk", (*journey).resumeChunk},
+	{"removeChunk", (*journey).removeChunk},
+	{"retryChunk", (*journey).retryChunk},
+	{"getDataset", (*journey).getDataset},
+	{"listFiles", (*journey).listFiles},
+	{"startDataset", (*journey).startDataset},
+	{"listPreparations", (*journey).listPreparations},
+	{"retryDataset", (*journey).retryDataset},
+	{"removeDataset", (*journey).removeDataset},
 	{"removeContent", (*journey).removeContent},
 	{"streamEvents", (*journey).events},
 }
