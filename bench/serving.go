@@ -125,10 +125,17 @@ func start(cmd *exec.Cmd) (servant, error) {
 
 // written waits for a file to have its content.
 func written(path string) ([]byte, error) {
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	late := time.After(30 * time.Second)
+	for look := time.NewTicker(20 * time.Millisecond); ; {
 		text, err := os.ReadFile(path)
-		if err == nil && len(text) > 0 || time.Now().After(until) {
-			return text, err
+		if err == nil && len(text) > 0 {
+			look.Stop()
+			return text, nil
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			return nil, fmt.Errorf("nothing was written to %s", path)
 		}
 	}
 }
