@@ -128,7 +128,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if tries.Load() != 3+6 {
+	if tries.Load() != 4 {
 		t.Errorf("%d tries", tries.Load())
 	}
 	for _, url := range []string{"", "ftp://x/y", "http://", "/etc/passwd", "file:///etc/passwd"} {

@@ -17,7 +17,7 @@ import (
 // Options say how patient a stream is; the zero value is.
 type Options struct {
 	Header http.Header   // sent with every request
-	Tries  int           // in a row without a byte; 0 is 6
+	Tries  int           // to go on, in a row without a byte; 0 is 6
 	Pause  time.Duration // before the second try, doubled before each other; 0 is a second
 }
 
@@ -37,8 +37,8 @@ type Stream struct {
 }
 
 // Open asks for the thing at an URL. What a server refuses is fault.NotFound,
-// Forbidden or Invalid; one that cannot be reached or answered is Unavailable,
-// after as many tries as o says.
+// Forbidden or Invalid; one that cannot be reached or answered is Unavailable, at
+// once: patience is for what has begun.
 func Open(ctx context.Context, client *http.Client, url string, o Options) (*Stream, error) {
 	if err := check(url); err != nil {
 		return nil, err
@@ -50,8 +50,7 @@ func Open(ctx context.Context, client *http.Client, url string, o Options) (*Str
 		o.Pause = time.Second
 	}
 	s := &Stream{ctx: ctx, client: client, url: url, o: o, size: -1}
-	err := s.again(s.open)
-	return s, err
+	return s, s.open()
 }
 
 // check refuses what is not HTTP before anybody connects.
