@@ -36,6 +36,7 @@ import (
 	"github.com/firth-project/firth/flow/retrieval"
 	"github.com/firth-project/firth/front"
 	"github.com/firth-project/firth/front/api"
+	"github.com/firth-project/firth/front/compat/singularity"
 	"github.com/firth-project/firth/front/gateway"
 )
 
@@ -268,6 +269,10 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 			Stopping: a.apiDoor.stopping,
 			Version:  Version().Version,
 		}))
+		foreign := singularity.New(s.datasets, s.pieces)
+		for _, pattern := range singularity.Patterns() {
+			a.serve(a.apiDoor, doorman, pattern, foreign)
+		}
 		if err := in.home.writeAccess(a.apiDoor.url(), a.firstToken); err != nil {
 			return err
 		}

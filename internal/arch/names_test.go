@@ -41,6 +41,7 @@ var synonyms = []synonym{
 var wireNames = []struct{ in, words, why string }{
 	{"base/chain", "miner", "Lotus' JSON-RPC: StateMinerInfo, BlockHeader.Miner"},
 	{"base/mk12", "miner", "Boost's CBOR: StorageAsk.Miner"},
+	{"front/compat/singularity", "generation request", "Singularity's JSON: generationRequests"},
 	{"devnet", "miner", "answers as a Lotus node does"},
 }
 
