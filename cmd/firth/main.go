@@ -50,6 +50,7 @@ type cli struct {
 	Get      getCmd      `cmd:"" help:"Get a content back, every block verified."`
 	Rm       rmCmd       `cmd:"" help:"Remove contents."`
 	Pack     packCmd     `cmd:"" help:"Turn a directory, or what is in a bucket or on a server, into pieces. Needs no node."`
+	Dataset  datasetCmd  `cmd:"" help:"Datasets: sources that become pieces in place."`
 	Bucket   bucketCmd   `cmd:"" help:"Buckets: what is gathered before it becomes a piece."`
 	Piece    pieceCmd    `cmd:"" help:"Pieces: what deals are made about."`
 	Deal     dealCmd     `cmd:"" help:"Deals with storage providers."`
