@@ -193,19 +193,24 @@ func (p *Piece) standsIn(im Import, at, length int64) {
 // keepScanned keeps the index of a CAR that was read, unless the piece is read
 // by a sound one already: by that other projects may read their blocks.
 func (s *Service) keepScanned(ctx context.Context, made commp.Piece, car *scanned) error {
-	key := indexKey(made.CIDv2.String())
-	if f, size, err := s.local(ctx, key); err == nil {
-		err = checkIndex(f, size, made.CIDv2.String())
-		_ = f.Close()
-		if err == nil {
-			return nil
-		}
+	if s.indexed(ctx, made) {
+		return nil
 	}
 	index, into := io.Pipe()
 	go func() { _ = into.CloseWithError(car.spool.WriteIndex(ctx, into, car.header, car.size, car.tree)) }()
-	_, err := s.blobs.Put(ctx, key, index)
+	_, err := s.blobs.Put(ctx, indexKey(made.CIDv2.String()), index)
 	_ = index.Close()
 	return fault.Wrap(err, "keep the index of piece %s", made.CIDv2)
+}
+
+// indexed reports whether there is a sound index of a piece.
+func (s *Service) indexed(ctx context.Context, made commp.Piece) bool {
+	f, size, err := s.local(ctx, indexKey(made.CIDv2.String()))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return checkIndex(f, size, made.CIDv2.String()) == nil
 }
 
 // finish registers the piece of an import and ends it.
@@ -235,10 +240,7 @@ func (s *Service) attend(ctx context.Context, im Import) (_ context.Context, don
 	ended := make(chan struct{})
 	beat := func() {
 		im.DoneBytes = done.Load()
-		err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
-			now := s.now()
-			return beatImport(ctx, tx, im, now, now.Add(s.settings.Lease))
-		})
+		err := s.beat(ctx, im)
 		if fault.Is(err, fault.Conflict) {
 			cancel(err)
 		}
