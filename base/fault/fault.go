@@ -60,6 +60,16 @@ func (k Kind) meaning() meaning {
 	return meanings[k]
 }
 
+// KindNamed is the inverse of Kind.String; Internal for a name that is none.
+func KindNamed(name string) Kind {
+	for k, m := range meanings {
+		if m.name == name {
+			return Kind(k)
+		}
+	}
+	return Internal
+}
+
 // KindOfStatus is the inverse of Kind.Status for clients of an HTTP door: it
 // returns the kind that a response status stands for, Internal when none does.
 func KindOfStatus(status int) Kind {

@@ -56,6 +56,9 @@ func TestNilStaysNil(t *testing.T) {
 func TestTablesAreDistinct(t *testing.T) {
 	names, statuses, exits := map[string]bool{}, map[int]bool{}, map[int]bool{}
 	for k := fault.Internal; k <= fault.Unavailable; k++ {
+		if fault.KindNamed(k.String()) != k {
+			t.Errorf("%v is not found by its name", k)
+		}
 		if names[k.String()] || statuses[k.Status()] || exits[k.ExitCode()] || k.ExitCode() == 0 {
 			t.Errorf("%v shares a name, status or exit code", k)
 		}

@@ -21,6 +21,12 @@ type Filter struct {
 	SkipHidden bool
 }
 
+// Check says whether a source can be walked with the filter.
+func (f Filter) Check() error {
+	_, err := newMatcher(f)
+	return err
+}
+
 // matcher is a Filter made ready.
 type matcher struct {
 	include, exclude []glob

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -112,6 +113,9 @@ func (c *packCmd) Run(call *call) (err error) {
 		}
 		defer func() { err = errors.Join(err, app.Discard(home)) }()
 	}
+	if err := c.apart(url, home, call.global.Home == "", &rules); err != nil {
+		return err
+	}
 	cfg, _, err := call.load(map[string]any{"home": home})
 	if err != nil {
 		return err
@@ -148,7 +152,14 @@ func (c *packCmd) look(ctx context.Context) (string, error) {
 		}
 		spec.URL = abs
 	}
-	s, err := src.Open(ctx, spec)
+	hasty := spec
+	hasty.Options = maps.Clone(c.Option)
+	if _, ok := spec.Local(); !ok && c.Option["retries"] == "" {
+		// A mistyped host is to be told at once; the run itself is patient.
+		hasty.Options = map[string]string{"retries": "2"}
+		maps.Copy(hasty.Options, c.Option)
+	}
+	s, err := src.Open(ctx, hasty)
 	if err != nil {
 		return "", err
 	}
@@ -156,6 +167,9 @@ func (c *packCmd) look(ctx context.Context) (string, error) {
 }
 
 func (c *packCmd) rules() (dataset.Rules, error) {
+	if c.PieceSize == 0 {
+		return dataset.Rules{}, fault.New(fault.Invalid, "piece size 0: must be a power of two from 4 MiB to 64 GiB; the nearest is 4 MiB")
+	}
 	r := dataset.Rules{
 		PieceSize: int64(c.PieceSize), ChunkMin: int64(c.MinSize), ChunkMax: int64(c.MaxSize), Include: c.Include, Exclude: c.Exclude,
 		NoHidden: c.NoHidden, NoDedup: c.NoDedup,
@@ -196,9 +210,7 @@ func (p *packing) begin(ctx context.Context, url string, rules dataset.Rules) (p
 	data, project := p.packer.Datasets, account.DefaultProject
 	name := p.cmd.Name
 	if name == "" {
-		if name = filepath.Base(url); name == "/" || name == "." {
-			name = "root"
-		}
+		name = nameOf(url)
 	}
 	source := dataset.NewSource{URL: url, Options: p.cmd.Option}
 	d, err := data.Get(ctx, project, name)
@@ -270,7 +282,7 @@ func (p *packing) follow(ctx context.Context, id int64) error {
 		case prep.State == dataset.Complete:
 			return nil
 		case prep.State == dataset.Failed || prep.Reason != "":
-			return p.failed(prep.Reason)
+			return p.failed(prep.Fault, prep.Reason)
 		}
 		if n%10 == 0 && p.line.bar != nil {
 			if err := p.show(ctx, id); err != nil {
@@ -294,7 +306,7 @@ func (p *packing) tell(ctx context.Context, id int64) error {
 		}
 		for _, c := range page {
 			if c.State == dataset.ChunkFailed {
-				return p.failed(c.Reason)
+				return p.failed(c.Fault, c.Reason)
 			}
 			if c.State != dataset.ChunkPacked {
 				return nil
@@ -314,11 +326,11 @@ func (p *packing) tell(ctx context.Context, id int64) error {
 	}
 }
 
-func (p *packing) failed(reason string) error {
-	if p.kept {
-		return fault.New(fault.Unavailable, "%s; the same command goes on from here", reason)
+func (p *packing) failed(kind fault.Kind, reason string) error {
+	if p.kept && kind.Retry() {
+		return fault.New(kind, "%s; the same command goes on from here", reason)
 	}
-	return fault.New(fault.Unavailable, "%s", reason)
+	return fault.New(kind, "%s", reason)
 }
 
 // piece prints one piece.
@@ -386,8 +398,13 @@ func (p *packing) conclude(ctx context.Context, id int64) error {
 			return err
 		}
 	}
+	n, err := p.packer.Datasets.Counts(ctx, account.DefaultProject, id)
+	if err != nil {
+		return err
+	}
 	a := packedDataset{
-		Root: prep.Root, Index: prep.IndexRoot, Pieces: p.pieces, Files: prep.Files - prep.Skipped, Bytes: prep.Bytes, Skipped: []skippedFile{},
+		Root: prep.Root, Index: prep.IndexRoot, Pieces: p.pieces, Files: n.Packed + n.Carried, Bytes: n.PackedBytes + n.CarriedBytes,
+		Skipped: []skippedFile{},
 	}
 	if a.Skipped, err = p.skipped(ctx, id); err != nil {
 		return err

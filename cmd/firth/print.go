@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/firth-project/firth/client"
 )
@@ -208,15 +209,19 @@ func span(d time.Duration) string {
 // plain makes text from elsewhere fit for a line of a terminal: what could move
 // the cursor or end the line is written as an escape.
 func plain(s string) string {
-	if strings.IndexFunc(s, unprintable) < 0 {
+	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
-	for _, r := range s {
-		if unprintable(r) {
+	for at, r := range s {
+		_, n := utf8.DecodeRuneInString(s[at:])
+		switch {
+		case r == utf8.RuneError && n == 1: // a byte that is no text
+			fmt.Fprintf(&b, `\x%02x`, s[at])
+		case unprintable(r):
 			quoted := fmt.Sprintf("%q", r)
 			b.WriteString(quoted[1 : len(quoted)-1])
-		} else {
+		default:
 			b.WriteRune(r)
 		}
 	}

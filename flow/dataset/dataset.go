@@ -74,6 +74,7 @@ type Preparation struct {
 	State       State
 	Stage       Stage
 	Reason      string     // why it failed, or what it waits for
+	Fault       fault.Kind // of the reason, where there is one
 	NextAttempt *time.Time // when it goes on by itself after a failure
 	Files       int64      // regular files and links found so far
 	Bytes       int64      // bytes of the regular files
@@ -118,6 +119,7 @@ type Chunk struct {
 	Last        bool
 	State       ChunkState
 	Reason      string
+	Fault       fault.Kind // of the reason, where there is one
 	Attempt     int64      // failures in a row
 	NextAttempt *time.Time // when it is tried again after a failure
 	Worker      string     // who has it, or had it last
@@ -171,6 +173,9 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // cleanReason makes an error a text that every engine stores.
 func cleanReason(err error) string { return cleanText(err.Error(), maxReason) }
+
+// kindOf is how the kind of an error is stored beside its text.
+func kindOf(err error) string { return fault.KindOf(err).String() }
 
 // cleanText is text with what is no UTF-8 or a control character replaced,
 // limit bytes of it at most.

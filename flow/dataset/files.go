@@ -45,6 +45,23 @@ func (s *Service) Files(ctx context.Context, project, preparation int64, q Query
 	return found, "", nil
 }
 
+// Counts returns what is in a complete preparation, and what was skipped.
+func (s *Service) Counts(ctx context.Context, project, preparation int64) (Counts, error) {
+	row, err := preparationByID(ctx, s.db.Read(), project, preparation)
+	if err != nil {
+		return Counts{}, err
+	}
+	if row.State != Complete {
+		return Counts{}, fault.New(fault.Conflict, "preparation %d: is %s, not complete", row.ID, row.State)
+	}
+	paths, done, err := s.catalogOf(ctx, row.ID)
+	if err != nil {
+		return Counts{}, err
+	}
+	defer done()
+	return paths.Counts(), nil
+}
+
 func (s *Service) filesComplete(ctx context.Context, row preparationRow, q Query, cursor string, limit int) ([]Record, string, error) {
 	paths, done, err := s.catalogOf(ctx, row.ID)
 	if err != nil {

@@ -172,12 +172,12 @@ func (s *Service) stageFailed(ctx context.Context, id int64, reason error) error
 	pause := s.pauseAfter(n)
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if final {
-			if err := row.update(ctx, tx, []State{Active, Failed}, now, "state = ?, reason = ?, attempt = ?, next_attempt_at = NULL", Failed, cleanReason(reason), n); err != nil {
+			if err := row.update(ctx, tx, []State{Active, Failed}, now, "state = ?, reason = ?, fault = ?, attempt = ?, next_attempt_at = NULL", Failed, cleanReason(reason), kindOf(reason), n); err != nil {
 				return err
 			}
 			return announce(ctx, tx, row, "failed")
 		}
-		return row.update(ctx, tx, []State{Active, Failed}, now, "reason = ?, attempt = ?, next_attempt_at = ?", cleanReason(reason), n, db.Now(now.Add(pause)))
+		return row.update(ctx, tx, []State{Active, Failed}, now, "reason = ?, fault = ?, attempt = ?, next_attempt_at = ?", cleanReason(reason), kindOf(reason), n, db.Now(now.Add(pause)))
 	})
 	if err != nil || final {
 		return quiet(err)
@@ -197,7 +197,7 @@ func quiet(err error) error {
 func (s *Service) deadStage(ctx context.Context, a preparationArgs, reason error) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		row := preparationRow{ID: a.Preparation}
-		err := row.update(ctx, tx, []State{Active, Failed}, s.now(), "state = ?, reason = ?, next_attempt_at = NULL", Failed, cleanReason(reason))
+		err := row.update(ctx, tx, []State{Active, Failed}, s.now(), "state = ?, reason = ?, fault = ?, next_attempt_at = NULL", Failed, cleanReason(reason), kindOf(reason))
 		if err != nil {
 			return quiet(err)
 		}

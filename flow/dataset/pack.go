@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -191,7 +192,9 @@ func (k *packing) packed(outcomes pack.Outcomes) iter.Seq2[Record, error] {
 // became writes an outcome into a record.
 func (k *packing) became(r *Record, o pack.Outcome) error {
 	if o.Skipped != "" {
-		r.State, r.Reason = FileSkipped, cleanText(o.Skipped, maxReason)
+		// The source says which file it speaks of, and so does the record.
+		why := strings.TrimPrefix(o.Skipped, strconv.Quote(cmp.Or(k.entry(*r).At, r.Path))+": ")
+		r.State, r.Reason = FileSkipped, cleanText(why, maxReason)
 		return nil
 	}
 	r.State = FilePacked

@@ -7,6 +7,7 @@ import (
 
 	"github.com/firth-project/firth/base/commp"
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/source"
 )
 
 // Rules are how a dataset is filtered, cut and packed.
@@ -53,7 +54,15 @@ func (r Rules) complete() (Rules, error) {
 	if err := r.checkEncoding(); err != nil {
 		return r, err
 	}
+	if err := r.filter().Check(); err != nil {
+		return r, err
+	}
 	return r, r.checkChunk()
+}
+
+// filter is what of the sources is wanted.
+func (r Rules) filter() source.Filter {
+	return source.Filter{Include: r.Include, Exclude: r.Exclude, SkipHidden: r.NoHidden}
 }
 
 // payload is how many bytes of CAR a full piece takes.

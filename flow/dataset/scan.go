@@ -145,7 +145,7 @@ func (sc *scanner) walkSource(ctx context.Context, row sourceRow, after string, 
 		return err
 	}
 	rules := sc.row.Rules
-	filter := source.Filter{Include: rules.Include, Exclude: rules.Exclude, SkipHidden: rules.NoHidden}
+	filter := rules.filter()
 	return src.Walk(ctx, strings.TrimPrefix(after, prefix), filter, func(i source.Item) error {
 		if !yield(recordOf(row.ID, prefix, i)) {
 			return errEnough

@@ -24,6 +24,7 @@ type chunkRow struct {
 	Epoch         int64      `bun:"epoch"` // grows whenever a worker takes it; only the latest may write
 	Worker        string     `bun:"worker"`
 	Reason        string     `bun:"reason"`
+	Fault         string     `bun:"fault"` // kind of the reason
 	Attempt       int64      `bun:"attempt"`
 	NextAttempt   *time.Time `bun:"next_attempt_at"`
 	Files         int64      `bun:"files"`
@@ -47,7 +48,7 @@ type chunkRow struct {
 func (r chunkRow) chunk() Chunk {
 	return Chunk{
 		ID: r.ID, Project: r.ProjectID, Preparation: r.PreparationID, Ordinal: r.Ordinal, Last: r.Last, State: r.State,
-		Reason: r.Reason, Attempt: r.Attempt, NextAttempt: utc(r.NextAttempt), Worker: r.Worker, Files: r.Files, Bytes: r.Bytes,
+		Reason: r.Reason, Fault: fault.KindNamed(r.Fault), Attempt: r.Attempt, NextAttempt: utc(r.NextAttempt), Worker: r.Worker, Files: r.Files, Bytes: r.Bytes,
 		DoneFiles: r.DoneFiles, DoneBytes: r.DoneBytes, Skipped: r.Skipped, First: string(r.First), Final: string(r.Final),
 		Pieces: r.Pieces, StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt), UpdatedAt: r.UpdatedAt.UTC(),
 	}

@@ -167,7 +167,7 @@ func (s *Service) chunkFailed(ctx context.Context, c chunkRow, reason error, n i
 		p := preparationRow{ID: c.PreparationID}
 		if final {
 			why := fault.Wrap(reason, "chunk %d", c.Ordinal)
-			if err := p.update(ctx, tx, []State{Active, Failed}, now, "state = ?, reason = ?", Failed, cleanReason(why)); err != nil {
+			if err := p.update(ctx, tx, []State{Active, Failed}, now, "state = ?, reason = ?, fault = ?", Failed, cleanReason(why), kindOf(why)); err != nil {
 				return err
 			}
 			if err := announce(ctx, tx, p, "failed"); err != nil {
@@ -178,8 +178,8 @@ func (s *Service) chunkFailed(ctx context.Context, c chunkRow, reason error, n i
 			next = &at
 		}
 		states := []ChunkState{ChunkWaiting, ChunkPacking, ChunkFailed}
-		err := c.update(ctx, tx, states, c.Epoch, now, "state = ?, reason = ?, attempt = ?, next_attempt_at = ?",
-			ChunkFailed, cleanReason(reason), n, next)
+		err := c.update(ctx, tx, states, c.Epoch, now, "state = ?, reason = ?, fault = ?, attempt = ?, next_attempt_at = ?",
+			ChunkFailed, cleanReason(reason), kindOf(reason), n, next)
 		if err != nil {
 			return err
 		}
