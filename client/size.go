@@ -28,7 +28,7 @@ func ParseSize(text string) (Size, error) {
 	at := strings.LastIndexAny(text, "0123456789.") + 1
 	unit, known := units[strings.ToLower(strings.TrimSpace(text[at:]))]
 	wrong := fmt.Errorf("size %.40q: give bytes, or a number with KiB, MiB, GiB or TiB, such as 32GiB", text)
-	if at == 0 || !known {
+	if at == 0 || !known || strings.Trim(text[:at], "0123456789.") != "" {
 		return 0, wrong
 	}
 	if n, err := strconv.ParseInt(text[:at], 10, 64); err == nil {
