@@ -78,6 +78,9 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, drain time.Duration
 	if a.roles, err = ParseRoles(cfg.Roles); err != nil {
 		return nil, err
 	}
+	if a.has(CommPRole) {
+		return a, a.openCommP(cfg, log)
+	}
 	in, err := a.openStores(ctx, cfg)
 	if err != nil {
 		return nil, err

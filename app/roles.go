@@ -20,8 +20,12 @@ type Role struct {
 	Queues []job.Queue
 }
 
-// AllRoles runs every role.
+// AllRoles runs every role of the table.
 const AllRoles = "all"
+
+// CommPRole is the role of a node apart: it has no part in the database, and so
+// is neither in the table nor beside other roles.
+const CommPRole = "commp"
 
 // Roles is the table of roles.
 func Roles() []Role {
@@ -41,6 +45,9 @@ func ParseRoles(list string) ([]Role, error) {
 	if list == AllRoles {
 		return table, nil
 	}
+	if strings.TrimSpace(list) == CommPRole {
+		return []Role{{Name: CommPRole, Does: "computes commitments for another node, over its API"}}, nil
+	}
 	var names []string
 	for _, r := range table {
 		names = append(names, r.Name)
@@ -48,9 +55,12 @@ func ParseRoles(list string) ([]Role, error) {
 	var chosen []Role
 	for name := range strings.SplitSeq(list, ",") {
 		i := slices.Index(names, strings.TrimSpace(name))
+		if strings.TrimSpace(name) == CommPRole {
+			return nil, fault.New(fault.Invalid, "configuration roles: %s runs alone, in a process without the database", CommPRole)
+		}
 		if i < 0 {
-			return nil, fault.New(fault.Invalid, "configuration roles: unknown role %q, known are %s or %s",
-				name, strings.Join(names, ", "), AllRoles)
+			return nil, fault.New(fault.Invalid, "configuration roles: unknown role %q, known are %s or %s, and %s alone",
+				name, strings.Join(names, ", "), AllRoles, CommPRole)
 		}
 		if !slices.ContainsFunc(chosen, func(r Role) bool { return r.Name == names[i] }) {
 			chosen = append(chosen, table[i])

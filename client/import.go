@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
+	"net/http"
 	"time"
 )
 
@@ -52,4 +54,76 @@ func (c *Client) Import(ctx context.Context, importID int64) (Import, error) {
 // Imports lists imports, newest first.
 func (c *Client) Imports(ctx context.Context, f ImportFilter) iter.Seq2[Import, error] {
 	return list[Import](ctx, c, "/v1/pieces/imports", query("state", f.State))
+}
+
+// ImportClaim is an import that a worker owns while it beats.
+type ImportClaim struct {
+	ID      int64  `json:"id"`
+	Epoch   int64  `json:"epoch" doc:"shows who owns it; another one means that it is lost"`
+	Size    int64  `json:"size" doc:"bytes of the file"`
+	Limit   int64  `json:"limit" doc:"bytes of a CAR that fits into a piece"`
+	Root    string `json:"root,omitempty" doc:"that the piece has to have"`
+	LeaseMS int64  `json:"lease_ms" doc:"how long the owner may be silent, milliseconds"`
+}
+
+// ImportProgress is the heartbeat of an import's owner.
+type ImportProgress struct {
+	Epoch     int64 `json:"epoch"`
+	DoneBytes int64 `json:"done_bytes" minimum:"0"`
+}
+
+// ImportFailure says why an owner gives up.
+type ImportFailure struct {
+	Epoch  int64  `json:"epoch"`
+	Reason string `json:"reason" maxLength:"4096"`
+	Retry  bool   `json:"retry" doc:"another attempt may succeed"`
+}
+
+// NewClaim asks for work.
+type NewClaim struct {
+	Worker string `json:"worker" minLength:"1" maxLength:"200" doc:"who asks, as people see it"`
+}
+
+// ClaimImport makes the worker the owner of the next import that waits for a
+// commitment; where none does, the error is of kind not_found. Claims are for
+// tokens with the scope commp.
+func (c *Client) ClaimImport(ctx context.Context, worker string) (ImportClaim, error) {
+	return post[ImportClaim](ctx, c, "/v1/pieces/imports/claim", NewClaim{worker})
+}
+
+// BeatImport renews the lease of an import.
+func (c *Client) BeatImport(ctx context.Context, importID int64, p ImportProgress) error {
+	return c.do(ctx, http.MethodPost, "/v1/pieces/imports/"+id(importID)+"/progress", nil, p, nil)
+}
+
+// GiveUpImport ends an attempt at an import.
+func (c *Client) GiveUpImport(ctx context.Context, importID int64, f ImportFailure) error {
+	return c.do(ctx, http.MethodPost, "/v1/pieces/imports/"+id(importID)+"/failure", nil, f, nil)
+}
+
+// ImportCAR is where the owner reads the CAR of an import, and the headers to
+// send along. Ranges are served.
+func (c *Client) ImportCAR(importID, epoch int64) (url string, header http.Header) {
+	u := *c.base.JoinPath("/v1/pieces/imports/" + id(importID) + "/car")
+	u.RawQuery = query("epoch", id(epoch)).Encode()
+	header = http.Header{"User-Agent": {c.agent}}
+	if c.token != "" {
+		header.Set("Authorization", "Bearer "+c.token)
+	}
+	return u.String(), header
+}
+
+// FinishImport hands in the index of an import's CAR, in the format of
+// base/pack: root is the piece's, at is where the CAR begins in the file.
+func (c *Client) FinishImport(ctx context.Context, importID, epoch int64, root string, at int64, index io.Reader) (Import, error) {
+	var out Import
+	res, err := c.send(ctx, call{
+		method: http.MethodPost, path: "/v1/pieces/imports/" + id(importID) + "/index", body: io.NopCloser(index),
+		query:  query("epoch", id(epoch), "root", root, "at", id(at)),
+		header: http.Header{"Content-Type": {"application/octet-stream"}, "Accept": {"application/json"}},
+	})
+	if err != nil {
+		return out, err
+	}
+	return out, readJSON(res, &out)
 }

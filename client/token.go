@@ -22,7 +22,7 @@ type Token struct {
 // NewToken is what a token is made of.
 type NewToken struct {
 	Name      string     `json:"name"`
-	Scopes    []string   `json:"scopes" nullable:"false" doc:"content:read, content:write, deal:read, deal:write, admin"`
+	Scopes    []string   `json:"scopes" nullable:"false" doc:"content:read, content:write, deal:read, deal:write, commp, admin"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 

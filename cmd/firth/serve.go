@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/firth-project/firth/app"
 )
@@ -12,6 +13,8 @@ type serveCmd struct {
 	Blob      string `help:"Directory of the blob store; default is in the home." placeholder:"DIR"`
 	Listen    string `help:"Address of the API." placeholder:"HOST:PORT"`
 	PublicURL string `help:"URL prefix under which providers reach the pieces." placeholder:"URL" name:"public-url"`
+	Upstream  string `help:"Of role commp: the node whose imports are computed." placeholder:"URL"`
+	Parallel  int    `help:"Of role commp: how many CARs side by side." placeholder:"N"`
 	RPC       string `help:"Filecoin node to ask." placeholder:"URL" name:"rpc"`
 }
 
@@ -21,10 +24,14 @@ func (s *serveCmd) flags() map[string]any {
 	for key, value := range map[string]string{
 		"roles": s.Roles, "database": s.Database, "blob": s.Blob,
 		"listen.api": s.Listen, "public_url": s.PublicURL, "chain.rpc": s.RPC,
+		"commp.upstream": s.Upstream,
 	} {
 		if value != "" {
 			set[key] = value
 		}
+	}
+	if s.Parallel != 0 {
+		set["commp.parallel"] = s.Parallel
 	}
 	return set
 }
@@ -38,7 +45,11 @@ type serving struct {
 }
 
 func (s *serveCmd) Run(call *call) error {
-	cfg, _, err := call.load(s.flags())
+	flags := s.flags()
+	if call.global.Token != "" { // of a node, it is the one for upstream
+		flags["commp.token"] = call.global.Token
+	}
+	cfg, _, err := call.load(flags)
 	if err != nil {
 		return err
 	}
@@ -64,6 +75,10 @@ func (s *serveCmd) Run(call *call) error {
 
 // tell greets the person who started the node.
 func (s *serveCmd) tell(call *call, cfg app.Config, r serving) error {
+	if slices.Contains(r.Roles, app.CommPRole) {
+		_, err := fmt.Fprintf(call.out, "Firth computes commitments for %s, %d CARs side by side. Stop with Ctrl-C.\n", cfg.CommP.Upstream, cfg.CommP.Parallel)
+		return err
+	}
 	fmt.Fprintf(call.out, "Firth is running; everything it keeps is in %s.\n", cfg.Home)
 	if r.API != "" {
 		fmt.Fprintf(call.out, "  API        %s/v1/docs\n", r.API)

@@ -19,7 +19,7 @@ type tokenCmd struct {
 
 type tokenNewCmd struct {
 	Name    string        `arg:"" help:"What the token is for."`
-	Scope   []string      `help:"What it may do: content:read, content:write, deal:read, deal:write, admin." required:"" placeholder:"SCOPE"`
+	Scope   []string      `help:"What it may do: content:read, content:write, deal:read, deal:write, commp, admin." required:"" placeholder:"SCOPE"`
 	Expires time.Duration `help:"How long it is valid, like 720h; default is until it is revoked." placeholder:"DURATION"`
 }
 

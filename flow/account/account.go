@@ -36,11 +36,12 @@ const (
 	WriteContent Scope = "content:write"
 	ReadDeal     Scope = "deal:read"
 	WriteDeal    Scope = "deal:write"
+	CommP        Scope = "commp" // to compute commitments for the node, and to read the CARs for that
 	Admin        Scope = "admin"
 )
 
 // Scopes lists every scope there is.
-func Scopes() []Scope { return []Scope{ReadContent, WriteContent, ReadDeal, WriteDeal, Admin} }
+func Scopes() []Scope { return []Scope{ReadContent, WriteContent, ReadDeal, WriteDeal, CommP, Admin} }
 
 // Project is the owner of everything.
 type Project struct {

@@ -112,6 +112,12 @@ func describeStreams(doc *huma.OpenAPI) {
 		}},
 		Content: map[string]*huma.MediaType{"application/vnd.ipld.car": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}
+	own := map[string]*huma.MediaType{"application/vnd.ipld.car": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}
+	doc.Paths["/v1/pieces/imports/{id}/car"].Get.Responses["200"] = &huma.Response{Description: "The file", Content: own}
+	doc.Paths["/v1/pieces/imports/{id}/index"].Post.RequestBody = &huma.RequestBody{
+		Required: true,
+		Content:  map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
+	}
 	schema := doc.Components.Schemas.Schema(reflect.TypeFor[client.Event](), true, "Event")
 	doc.Paths["/v1/events"].Get.Responses["200"] = &huma.Response{
 		Description: "Events; the schema is that of each one's data",

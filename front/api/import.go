@@ -2,7 +2,11 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/client"
@@ -17,7 +21,34 @@ type importList struct {
 	State string `query:"state" enum:"waiting,running,done,failed"`
 }
 
+type newClaim struct{ Body client.NewClaim }
+
+type importProgress struct {
+	ID   int64 `path:"id" minimum:"1"`
+	Body client.ImportProgress
+}
+
+type importFailure struct {
+	ID   int64 `path:"id" minimum:"1"`
+	Body client.ImportFailure
+}
+
+type ownedImport struct {
+	Exchange
+	ID    int64 `path:"id" minimum:"1"`
+	Epoch int64 `query:"epoch" minimum:"1" required:"true" doc:"of the claim"`
+}
+
+type finishedImport struct {
+	Exchange
+	ID    int64  `path:"id" minimum:"1"`
+	Epoch int64  `query:"epoch" minimum:"1" required:"true" doc:"of the claim"`
+	Root  string `query:"root" required:"true" doc:"of the piece"`
+	At    int64  `query:"at" minimum:"0" doc:"where the CAR begins in the file: behind the head of a CARv2"`
+}
+
 func (d *door) importRoutes() {
+	d.claimRoutes()
 	add(d, route{
 		id: "importPiece", method: http.MethodPost, path: "/v1/pieces/imports", tag: "piece", scope: account.WriteContent, status: http.StatusCreated,
 		summary: "Have a CAR become a piece",
@@ -49,6 +80,60 @@ func (d *door) importRoutes() {
 		summary: "Show an import",
 	}, func(ctx context.Context, g account.Grant, in *byID) (*body[client.Import], error) {
 		im, err := d.Pieces.ImportByID(ctx, g.Project, in.ID)
+		return &body[client.Import]{importOf(im)}, err
+	})
+}
+
+// claimRoutes are for nodes of role commp.
+func (d *door) claimRoutes() {
+	add(d, route{
+		id: "claimImport", method: http.MethodPost, path: "/v1/pieces/imports/claim", tag: "piece", scope: account.CommP,
+		summary: "Own the next import that waits for a commitment",
+		detail: "Of a file that stays where it is. Nobody else gets it while its owner posts progress before the lease ends; " +
+			"404 when none waits.",
+	}, func(ctx context.Context, g account.Grant, in *newClaim) (*body[client.ImportClaim], error) {
+		im, err := d.Pieces.ClaimImport(ctx, g.Project, in.Body.Worker)
+		return &body[client.ImportClaim]{client.ImportClaim{
+			ID: im.ID, Epoch: im.Epoch, Size: im.Size, Limit: d.Pieces.Payload(), Root: im.Root, LeaseMS: d.Pieces.Lease().Milliseconds(),
+		}}, err
+	})
+	add(d, route{
+		id: "beatImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/progress", tag: "piece", scope: account.CommP,
+		summary: "Renew the lease of an import", detail: "409 when it is lost.",
+	}, func(ctx context.Context, g account.Grant, in *importProgress) (*none, error) {
+		return nil, d.Pieces.BeatImport(ctx, g.Project, in.ID, in.Body.Epoch, in.Body.DoneBytes)
+	})
+	add(d, route{
+		id: "giveUpImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/failure", tag: "piece", scope: account.CommP,
+		summary: "End an attempt at an import",
+	}, func(ctx context.Context, g account.Grant, in *importFailure) (*none, error) {
+		return nil, d.Pieces.GiveUpImport(ctx, g.Project, in.ID, in.Body.Epoch, in.Body.Reason, in.Body.Retry)
+	})
+	add(d, route{
+		id: "readImport", method: http.MethodGet, path: "/v1/pieces/imports/{id}/car", tag: "piece", scope: account.CommP,
+		summary: "Read the CAR of an import", detail: "For its owner. The file as it is, ranges are served.",
+	}, func(ctx context.Context, g account.Grant, in *ownedImport) (*streamed, error) {
+		f, im, err := d.Pieces.OpenImport(ctx, g.Project, in.ID, in.Epoch)
+		if err != nil {
+			return nil, err
+		}
+		return &streamed{func(huma.Context) {
+			defer f.Close()
+			h := in.answer.Header()
+			h.Set("Content-Type", "application/vnd.ipld.car")
+			h.Set("ETag", fmt.Sprintf(`"%d-%d"`, im.ID, im.Epoch)) // whose file is the one it was when it was claimed
+			http.ServeContent(in.answer, in.request, "", time.Time{}, f)
+		}}, nil
+	})
+	add(d, route{
+		id: "finishImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/index", tag: "piece", scope: account.CommP,
+		summary: "Hand in the index of an import's CAR",
+		detail: "The body is the index as `base/pack` writes it, the tree of the commitment included. It is compared with the " +
+			"file in samples, and with the piece CID that was given; then the piece is there.",
+	}, func(ctx context.Context, g account.Grant, in *finishedImport) (*body[client.Import], error) {
+		index := &arriving{body: in.request.Body, control: http.NewResponseController(in.answer)}
+		defer index.end()
+		im, err := d.Pieces.FinishImport(ctx, g.Project, in.ID, in.Epoch, in.Root, in.At, index)
 		return &body[client.Import]{importOf(im)}, err
 	})
 }

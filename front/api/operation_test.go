@@ -30,6 +30,8 @@ type journey struct {
 	token      client.TokenSecret
 	job        client.Job
 	imp        client.Import
+	worker     *client.Client
+	claim      client.ImportClaim
 	car        []byte // of the piece
 	data       string // directory of a dataset
 }
@@ -58,6 +60,11 @@ var operations = []struct {
 	{"importPiece", (*journey).importPiece},
 	{"getImport", (*journey).getImport},
 	{"listImports", (*journey).listImports},
+	{"claimImport", (*journey).claimImport},
+	{"beatImport", (*journey).beatImport},
+	{"readImport", (*journey).readImport},
+	{"giveUpImport", (*journey).giveUpImport},
+	{"finishImport", (*journey).finishImport},
 	{"addProvider", (*journey).addProviders},
 	{"listProviders", (*journey).listProviders},
 	{"getProvider", (*journey).getProvider},

@@ -19,7 +19,7 @@ type floor struct {
 // floors is the house from the roof down.
 var floors = []floor{
 	{"cmd", "the binary; one file per command noun", []string{"app", "front", "flow", "base", "client", "devnet"}, nil},
-	{"app", "composition: Config, New, the role table, Run", []string{"front", "flow", "base", "devnet"}, []string{"client"}},
+	{"app", "composition: Config, New, the role table, Run", []string{"front", "flow", "base", "client", "devnet"}, nil},
 	{"front", "doors: how people and programs come in; front itself is the doorman", []string{"flow", "base", "client"}, []string{"devnet"}},
 	{"flow", "the business, in the order data moves", []string{"base"}, []string{"devnet"}},
 	{"devnet", "a Filecoin network in one process", []string{"base"}, nil},
