@@ -100,13 +100,14 @@ const (
 )
 
 // runOnceMore serves an Enqueue that found an equal job. The insert has locked
-// its row, so that it cannot end meanwhile.
+// its row, so that it cannot end meanwhile. River keeps a job that is put off
+// for a few seconds as available with a later time.
 func runOnceMore(ctx context.Context, tx *db.Tx, id int64) error {
 	_, err := tx.NewRaw(`UPDATE river_job SET
 			priority = CASE WHEN state = 'running' THEN ? ELSE priority END,
 			scheduled_at = CASE WHEN state = 'running' THEN scheduled_at ELSE created_at END,
 			state = CASE WHEN state = 'running' THEN state ELSE 'available' END
-		WHERE id = ? AND state IN ('running', 'scheduled')`, askedAgain, id).Exec(ctx)
+		WHERE id = ? AND state IN ('running', 'scheduled', 'available')`, askedAgain, id).Exec(ctx)
 	return err
 }
 

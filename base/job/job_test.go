@@ -280,6 +280,35 @@ func TestUniqueLosesNoRequestOnItsWayToBed(t *testing.T) {
 	})
 }
 
+// One that is put off for seconds only is kept as ready with a later time, and
+// brought forward as well.
+func TestUniqueForwardsShortPauses(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, d *db.DB) {
+		const pause = 4 * time.Second
+		k := job.Kind[note]{Name: "test.nap", Unique: true, Attempts: 1}
+		ends := make(chan chan error)
+		c := newClient(t, d, job.Options{Handlers: []job.Handler{k.Handle(func(context.Context, note) error {
+			end := make(chan error)
+			ends <- end
+			return <-end
+		}, nil)}})
+		run(t, c)
+		enqueue(t, d, c, k, 1)
+		receive(t, ends) <- job.Later(pause)
+		waitFor(t, func() bool {
+			jobs, err := c.List(t.Context(), job.Filter{})
+			return err == nil && len(jobs) == 1 && jobs[0].State != job.Running
+		})
+		asked := time.Now()
+		enqueue(t, d, c, k, 1)
+		receive(t, ends) <- nil
+		if waited := time.Since(asked); waited > pause*3/4 {
+			t.Errorf("it ran after %v", waited)
+		}
+	})
+}
+
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
