@@ -50,9 +50,21 @@ func TestRoutes(t *testing.T) {
 		"GET /v1/buckets/3":           func(ctx context.Context, c *client.Client) error { _, err := c.Bucket(ctx, 3); return err },
 		"POST /v1/buckets/3/close":    func(ctx context.Context, c *client.Client) error { _, err := c.CloseBucket(ctx, 3); return err },
 		"POST /v1/pieces/baga/verify": func(ctx context.Context, c *client.Client) error { _, err := c.VerifyPiece(ctx, "baga"); return err },
-		"GET /v1/pieces/baga":         func(ctx context.Context, c *client.Client) error { _, err := c.Piece(ctx, "baga"); return err },
-		"GET /v1/deals/u-1":           func(ctx context.Context, c *client.Client) error { _, err := c.Deal(ctx, "u-1"); return err },
-		"GET /v1/deals/u-1/liveness":  func(ctx context.Context, c *client.Client) error { _, err := c.DealLiveness(ctx, "u-1"); return err },
+		"GET /v1/datasets/a%2Fb":      func(ctx context.Context, c *client.Client) error { _, err := c.Dataset(ctx, "a/b"); return err },
+		"POST /v1/datasets": func(ctx context.Context, c *client.Client) error {
+			_, err := c.CreateDataset(ctx, client.NewDataset{})
+			return err
+		},
+		"DELETE /v1/datasets/x?cars=true": func(ctx context.Context, c *client.Client) error { return one(c.RemoveDataset(ctx, "x", true)) },
+		"POST /v1/datasets/x/sources": func(ctx context.Context, c *client.Client) error {
+			_, err := c.AddSource(ctx, "x", client.NewSource{})
+			return err
+		},
+		"POST /v1/datasets/x/start":          func(ctx context.Context, c *client.Client) error { _, err := c.StartDataset(ctx, "x"); return err },
+		"POST /v1/datasets/x/chunks/2/retry": func(ctx context.Context, c *client.Client) error { _, err := c.RetryChunk(ctx, "x", 2); return err },
+		"GET /v1/pieces/baga":                func(ctx context.Context, c *client.Client) error { _, err := c.Piece(ctx, "baga"); return err },
+		"GET /v1/deals/u-1":                  func(ctx context.Context, c *client.Client) error { _, err := c.Deal(ctx, "u-1"); return err },
+		"GET /v1/deals/u-1/liveness":         func(ctx context.Context, c *client.Client) error { _, err := c.DealLiveness(ctx, "u-1"); return err },
 		"POST /v1/policies": func(ctx context.Context, c *client.Client) error {
 			_, err := c.CreatePolicy(ctx, client.NewPolicy{})
 			return err
