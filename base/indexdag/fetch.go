@@ -113,7 +113,10 @@ func (t *fetching) run(ctx context.Context, e Entry) error {
 	}
 	g.Go(func() error {
 		defer close(t.units)
-		err := t.r.Walk(ctx, e.Path, func(e Entry) error { return t.entry(ctx, e) })
+		err := t.r.walk(ctx, e.Path, func(e Entry) error { return t.entry(ctx, e) }, func(dir Entry, err error) error {
+			t.fail(dir, err)
+			return nil
+		})
 		if err != nil {
 			return err
 		}

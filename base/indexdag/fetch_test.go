@@ -68,6 +68,33 @@ func TestFetch(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+	t.Run("index damaged in one directory", func(t *testing.T) {
+		d := d.in(t)
+		where := d.store()
+		damaged := 0
+		for _, c := range d.index.order {
+			if c == d.root || !bytes.Contains(d.index.blocks[c], []byte("small-050")) {
+				continue
+			}
+			path := filepath.Join(where, d.names[len(d.names)-1].String()+".car")
+			car, err := os.ReadFile(path)
+			must(t, err)
+			at := bytes.Index(car, d.index.blocks[c])
+			car[at+1] ^= 1
+			must(t, os.WriteFile(path, car, 0o600))
+			damaged++
+		}
+		f, r := d.fetcher(indexdag.FetchOptions{}, where)
+		dir := t.TempDir()
+		got, err := f.Fetch(t.Context(), r, "", dir)
+		if damaged != 1 || !fault.Is(err, fault.NotFound) || got.Failed != 1 || got.Failures[0].Path != "a" {
+			t.Errorf("%d blocks damaged: %v, %+v", damaged, err, got)
+		}
+		d.sameAs(filepath.Join(dir, "wide"), "wide")
+		if data, err := os.ReadFile(filepath.Join(dir, "zeros")); err != nil || !bytes.Equal(data, d.files["zeros"]) {
+			t.Errorf("the rest: %d bytes, %v", len(data), err)
+		}
+	})
 	t.Run("in the way", func(t *testing.T) {
 		d := d.in(t)
 		dir, outside := t.TempDir(), t.TempDir()

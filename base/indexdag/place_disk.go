@@ -127,7 +127,7 @@ func (d *carDirectory) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 			}
 		}
 	}
-	return nil, fault.New(fault.NotFound, "no CAR in %s has block %s", d.dir, c)
+	return nil, fault.New(fault.NotFound, "no CAR here has it")
 }
 
 // inOrder returns the CARs, most likely holders first.

@@ -227,20 +227,29 @@ func (r *Reader) List(ctx context.Context, path, after string, limit int) ([]Ent
 			out = append(out, e)
 		}
 		return len(out) < limit, nil
-	})
+	}, strict)
 	return out, fault.Wrap(err, "list %.200q", path)
 }
 
-// each visits the entries of a directory behind a key.
-func (r *Reader) each(ctx context.Context, dir Entry, after string, visit func(Entry) (more bool, err error)) error {
-	p, err := r.entries(ctx, dir)
-	if err != nil {
-		return err
-	}
-	if p.old != nil {
-		if p, err = r.settled(ctx, p); err != nil {
+// strict lets no part of an index be unreadable.
+func strict(err error) error { return err }
+
+// each visits the entries of a directory behind a key. What cannot be read of
+// the directory is broken's to judge: without an error from it, the rest is
+// visited.
+func (r *Reader) each(ctx context.Context, dir Entry, after string, visit func(Entry) (more bool, err error), broken func(error) error) error {
+	judge := func(err error) error {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		return broken(fault.Wrap(err, "index of directory %.200q", "/"+dir.Path))
+	}
+	p, err := r.entries(ctx, dir)
+	if err == nil && p.old != nil {
+		p, err = r.settled(ctx, p)
+	}
+	if err != nil {
+		return judge(err)
 	}
 	prefix := dir.Path
 	if prefix != "" {
@@ -253,18 +262,21 @@ func (r *Reader) each(ctx context.Context, dir Entry, after string, visit func(E
 		after = e.Key()
 		e.Path = prefix + e.Path
 		return visit(e)
-	})
+	}, judge)
 	return err
 }
 
-func (r *Reader) eachOf(ctx context.Context, p *page, height int, after string, visit func(Entry) (bool, error)) (bool, error) {
+func (r *Reader) eachOf(ctx context.Context, p *page, height int, after string, visit func(Entry) (bool, error), broken func(error) error) (bool, error) {
 	from := max(0, sort.Search(len(p.pages), func(i int) bool { return p.pages[i].first > after })-1)
 	for i := from; i < len(p.pages); i++ {
 		below, err := r.child(ctx, p, i, height)
 		if err != nil {
-			return false, err
+			if err := broken(err); err != nil {
+				return false, err
+			}
+			continue
 		}
-		if more, err := r.eachOf(ctx, below, height+1, after, visit); !more || err != nil {
+		if more, err := r.eachOf(ctx, below, height+1, after, visit, broken); !more || err != nil {
 			return false, err
 		}
 	}
@@ -302,11 +314,16 @@ func (r *Reader) settled(ctx context.Context, p *page) (*page, error) {
 // and comes back unchanged. An index that has more in it than it says is
 // Invalid.
 func (r *Reader) Walk(ctx context.Context, path string, visit func(Entry) error) error {
+	return r.walk(ctx, path, visit, func(_ Entry, err error) error { return err })
+}
+
+// walk is Walk, where broken judges what cannot be read of a directory.
+func (r *Reader) walk(ctx context.Context, path string, visit func(Entry) error, broken func(dir Entry, err error) error) error {
 	e, err := r.Lookup(ctx, path)
 	if err != nil {
 		return err
 	}
-	w := walk{r: r, visit: visit, files: math.MaxInt64, dirs: maxDirs}
+	w := walk{r: r, visit: visit, broken: broken, files: math.MaxInt64, dirs: maxDirs}
 	if r.header.Version == formatOurs && e.Kind == Dir {
 		w.files = e.Files
 	}
@@ -316,6 +333,7 @@ func (r *Reader) Walk(ctx context.Context, path string, visit func(Entry) error)
 type walk struct {
 	r           *Reader
 	visit       func(Entry) error
+	broken      func(Entry, error) error
 	files, dirs int64 // that may still come
 }
 
@@ -335,7 +353,7 @@ func (w *walk) enter(ctx context.Context, e Entry, depth int) error {
 			return false, fault.New(fault.Invalid, "index %s: has more in it than it says", w.r.root)
 		}
 		return true, w.enter(ctx, in, depth+1)
-	})
+	}, func(err error) error { return w.broken(e, err) })
 }
 
 // Sources yields the places of a file's bytes in order of their offset. That
