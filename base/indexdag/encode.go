@@ -1,6 +1,7 @@
 package indexdag
 
 import (
+	"encoding/base32"
 	"encoding/binary"
 	"unicode/utf8"
 
@@ -63,7 +64,7 @@ func appendName(b []byte, s string) []byte {
 func appendLink(b []byte, c cid.Cid) []byte {
 	b = appendHead(b, majorTag, tagLink)
 	b = appendHead(b, majorBytes, uint64(c.ByteLen()+1))
-	return append(append(b, 0), c.Bytes()...) // the multibase prefix of binary
+	return append(append(b, 0), c.KeyString()...) // the multibase prefix of binary
 }
 
 // fields writes a map of fewer than 24 keys that come in DAG-CBOR's order: by
@@ -94,9 +95,25 @@ func (f *fields) maybe(name, value string) {
 }
 
 func (f *fields) cid(name string, c cid.Cid) {
-	if c.Defined() {
-		f.text(name, c.String())
+	if !c.Defined() {
+		return
 	}
+	f.key(name)
+	f.b = appendCid(f.b, c)
+}
+
+// cidBase32 is the alphabet of a CID's text, RFC 4648 in lower case.
+var cidBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// appendCid writes a CID as text, as its String would.
+func appendCid(b []byte, c cid.Cid) []byte {
+	if c.Version() == 0 {
+		return appendText(b, c.String())
+	}
+	var raw [128]byte
+	bytes := append(raw[:0], c.KeyString()...)
+	b = appendHead(b, majorText, uint64(1+cidBase32.EncodedLen(len(bytes))))
+	return cidBase32.AppendEncode(append(b, 'b'), bytes)
 }
 
 func (f *fields) name(name, value string) {

@@ -29,6 +29,8 @@ type Writer struct {
 	last  string     // key of the whole path that was added last
 	open  []*opening // the root first
 	spent []byte     // of the last item, used again
+	key   []byte     // of the last item, used again
+	spare []byte     // of a directory that is closed, a page for the next
 }
 
 // opening is a directory that may still get entries.
@@ -50,7 +52,9 @@ func NewWriter(emit func(blocks.Block) error, o WriterOptions) *Writer {
 }
 
 func (w *Writer) push(e Entry) {
-	w.open = append(w.open, &opening{entry: e, pages: newPager(Dir.String(), w.emit)})
+	o := &opening{entry: e, pages: newPager(Dir.String(), w.emit)}
+	o.pages.levels[0].items, w.spare = w.spare, nil
+	w.open = append(w.open, o)
 }
 
 // Add takes the next entry. Parents that were not added are made. An entry
@@ -68,11 +72,12 @@ func (w *Writer) Add(e Entry) error {
 	if err := w.follows(e.Path, key); err != nil {
 		return err
 	}
-	parents := strings.Split(e.Path, "/")
-	name := parents[len(parents)-1]
-	parents = parents[:len(parents)-1]
-	if err := w.descend(e.Path, parents); err != nil {
-		return err
+	name := e.Name()
+	if dir := strings.TrimSuffix(e.Path[:len(e.Path)-len(name)], "/"); dir != w.open[len(w.open)-1].entry.Path {
+		parents := strings.Split(e.Path, "/")
+		if err := w.descend(e.Path, parents[:len(parents)-1]); err != nil {
+			return err
+		}
 	}
 	in := w.open[len(w.open)-1]
 	w.last = key
@@ -132,6 +137,7 @@ func (w *Writer) close() error {
 	if err != nil {
 		return err
 	}
+	w.spare = done.pages.levels[0].items[:0]
 	e := done.entry
 	if w.o.Directory != nil && !e.Cid.Defined() {
 		e.Cid = w.o.Directory(e.Path)
@@ -142,13 +148,15 @@ func (w *Writer) close() error {
 	in.entry.Size += e.Size
 	in.entry.Files += e.Files
 	w.spent = appendDir(w.spent[:0], e, link)
-	return in.pages.add(appendName(nil, e.Key()), w.spent)
+	w.key = appendName(w.key[:0], e.Key())
+	return in.pages.add(w.key, w.spent)
 }
 
 // item puts a file or link into its directory; sources that are many get pages
 // of their own.
 func (w *Writer) item(in *opening, e Entry) error {
-	key := appendName(nil, e.Key())
+	w.key = appendName(w.key[:0], e.Key())
+	key := w.key
 	w.spent = appendEntry(w.spent[:0], e, cid.Undef)
 	if len(w.spent) <= maxInline || len(e.Sources) < 2 {
 		return in.pages.add(key, w.spent)
