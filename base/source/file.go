@@ -44,7 +44,8 @@ func (f *File) Local() (*os.File, bool) {
 	if !ok {
 		return nil, false
 	}
-	return l.file, true
+	open, err := l.raw.file()
+	return open, err == nil
 }
 
 // name puts the file's path before an error. io.EOF stays what it is.

@@ -48,8 +48,9 @@ func (i Item) Key() string {
 
 // ID names the version of a file: "size:mtime:hash", bytes, nanoseconds since
 // 1970 (0 when unknown), and Hash.
-func (i Item) ID() string {
-	b := make([]byte, 0, 48)
+func (i Item) ID() string { return string(i.appendID(make([]byte, 0, 48))) }
+
+func (i *Item) appendID(b []byte) []byte {
 	b = strconv.AppendInt(b, i.Size, 10)
 	b = append(b, ':')
 	var mtime int64
@@ -58,5 +59,5 @@ func (i Item) ID() string {
 	}
 	b = strconv.AppendInt(b, mtime, 10)
 	b = append(b, ':')
-	return string(append(b, i.Hash...))
+	return append(b, i.Hash...)
 }

@@ -80,42 +80,53 @@ func (l *local) open(_ context.Context, path, id string) (content, Item, error) 
 	if !wellFormed(path) || l.file != "" && path != l.file {
 		return nil, Item{}, fault.New(fault.NotFound, "not in this source")
 	}
-	f, err := l.openFile(path)
+	f, err := l.openRaw(path)
 	if err != nil {
 		return nil, Item{}, localFault(err)
 	}
-	info, err := f.Stat()
+	e, err := f.look()
 	if err != nil {
-		f.Close()
+		f.close()
 		return nil, Item{}, localFault(err)
 	}
-	if !info.Mode().IsRegular() {
-		f.Close()
-		return nil, Item{}, fault.New(fault.Conflict, "changed since the scan: is a %s now, not a regular file", describe(info.Mode()))
+	switch e.kind {
+	case KindFile:
+	case KindDir:
+		e.note = "is a " + describe(fs.ModeDir)
+		fallthrough
+	default:
+		f.close()
+		return nil, Item{}, fault.New(fault.Conflict, "changed since the scan: %s now, not a regular file", e.note)
 	}
-	item := localItem(path, info)
-	found := item.ID()
-	if id != "" && id != found {
-		f.Close()
-		return nil, Item{}, changed(id, found)
+	item := e.item(path)
+	if id != "" && !e.is(id) {
+		f.close()
+		return nil, Item{}, changed(id, item.ID())
 	}
-	return &localFile{file: f, path: path, id: found, size: info.Size()}, item, nil
+	return &localFile{raw: f, opened: e}, item, nil
+}
+
+// is reports whether an entry is of the version that ID names, without making
+// the text of its own.
+func (e *entry) is(id string) bool {
+	var b [64]byte
+	i := e.item("")
+	return string(i.appendID(b[:0])) == id
 }
 
 // localFile reads where the bytes lie.
 type localFile struct {
-	file     *os.File
-	path, id string
-	size     int64
+	raw    *rawFile
+	opened entry // as it was then
 }
 
 func (f *localFile) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.file.ReadAt(p, off)
+	n, err := f.raw.readAt(p, off)
 	// A file that has shrunk ends early; one that has grown ends where the
 	// version did.
 	switch {
-	case off+int64(n) > f.size:
-		return int(max(0, f.size-off)), fault.New(fault.Conflict, "changed since it was opened: longer than %d bytes", f.size)
+	case off+int64(n) > f.opened.size:
+		return int(max(0, f.opened.size-off)), fault.New(fault.Conflict, "changed since it was opened: longer than %d bytes", f.opened.size)
 	case err == io.EOF:
 		return n, err
 	case err != nil:
@@ -125,22 +136,18 @@ func (f *localFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *localFile) check(context.Context) error {
-	info, err := f.file.Stat()
+	now, err := f.raw.look()
 	if err != nil {
 		return localFault(err)
 	}
-	if now := localItem(f.path, info).ID(); now != f.id {
-		return fault.New(fault.Conflict, "changed while it was read: was %s, is %s", f.id, now)
+	if now.size != f.opened.size || now.mtime != f.opened.mtime {
+		was, is := f.opened.item(""), now.item("")
+		return fault.New(fault.Conflict, "changed while it was read: was %s, is %s", was.ID(), is.ID())
 	}
 	return nil
 }
 
-func (f *localFile) Close() error { return f.file.Close() }
-
-func localItem(path string, info fs.FileInfo) Item {
-	e := localEntry(path, info)
-	return e.item(path)
-}
+func (f *localFile) Close() error { return f.raw.close() }
 
 func localEntry(name string, info fs.FileInfo) entry {
 	e := entry{name: name, mtime: info.ModTime().UnixNano()}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 
@@ -10,6 +11,20 @@ import (
 // openFile opens a path below the root for reading, without following a link
 // anywhere on the way and without waiting for a pipe's other end.
 func (l *local) openFile(path string) (*os.File, error) {
+	fd, err := l.openAt(path)
+	if errors.Is(err, errNoOpenat2) {
+		return openBeneath(l.root, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// errNoOpenat2 says that the system cannot hold a lookup below a directory.
+var errNoOpenat2 = errors.New("no openat2")
+
+func (l *local) openAt(path string) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
@@ -17,14 +32,12 @@ func (l *local) openFile(path string) (*os.File, error) {
 	for {
 		fd, err := unix.Openat2(int(l.dir.Fd()), path, &how)
 		switch err {
-		case nil:
-			return os.NewFile(uintptr(fd), path), nil
 		case unix.EINTR, unix.EAGAIN: // EAGAIN: a rename raced with the lookup
 			continue
 		case unix.ENOSYS, unix.EPERM: // before Linux 5.6, or a sandbox's filter
-			return openBeneath(l.root, path)
+			return -1, errNoOpenat2
 		}
-		return nil, err
+		return fd, err
 	}
 }
 
