@@ -22,6 +22,7 @@ type DirectoryWriter struct {
 	prof Profile
 	emit func(blocks.Block) error
 	last string   // what was added last, with a directory's slash
+	at   string   // path of the innermost directory that is open
 	open []opened // the root first
 }
 
@@ -49,12 +50,37 @@ func (w *DirectoryWriter) push(name string) {
 // behind the last is Invalid; one that is there already, or is below what is
 // no directory, is Conflict. An entry that is a directory is taken whole.
 func (w *DirectoryWriter) Add(path string, e Entry) error {
+	slash := strings.LastIndexByte(path, '/')
+	near := !e.Dir && slash != 0 && path[:max(slash, 0)] == w.at && path > w.last
+	if depth := len(w.open); !near || depth == 0 || depth > MaxDirectoryDepth {
+		return w.addApart(path, e)
+	}
+	if err := checkName(path[slash+1:]); err != nil {
+		return fault.Wrap(err, "path %.200q", path)
+	}
+	if err := checkEntry(path, e); err != nil {
+		return err
+	}
+	w.last, e.Name = path, path[slash+1:]
+	return w.open[len(w.open)-1].add(e, w.prof)
+}
+
+func checkEntry(path string, e Entry) error {
+	if !e.Cid.Defined() || e.Cid.ByteLen() > maxName {
+		return fault.New(fault.Invalid, "%.200q: its CID has %d bytes, from 1 to %d", path, e.Cid.ByteLen(), maxName)
+	}
+	return nil
+}
+
+// addApart is Add for an entry that is not a file in the same directory as the
+// one before.
+func (w *DirectoryWriter) addApart(path string, e Entry) error {
 	names, err := splitPath(path)
 	if err != nil {
 		return err
 	}
-	if !e.Cid.Defined() || e.Cid.ByteLen() > maxName {
-		return fault.New(fault.Invalid, "%.200q: its CID has %d bytes, from 1 to %d", path, e.Cid.ByteLen(), maxName)
+	if err := checkEntry(path, e); err != nil {
+		return err
 	}
 	key, last := path, len(names)-1
 	if e.Dir {
@@ -107,7 +133,7 @@ func (w *DirectoryWriter) descend(path, key string, names []string) error {
 		}
 		w.push(name)
 	}
-	w.last = key
+	w.last, w.at = key, strings.Join(names, "/")
 	return nil
 }
 
@@ -163,7 +189,8 @@ type packed struct {
 const packedPage = 1 << 16
 
 func (p *packed) add(e Entry) error {
-	b := binary.AppendUvarint(make([]byte, 0, 128), uint64(len(e.Name)))
+	var room [256]byte
+	b := binary.AppendUvarint(room[:0], uint64(len(e.Name)))
 	b = append(b, e.Name...)
 	dir := byte(0)
 	if e.Dir {

@@ -125,14 +125,50 @@ func field(n int) int { return 1 + varintLen(uint64(n)) + n }
 func varintLen(v uint64) int { return max(1, (bits.Len64(v)+6)/7) }
 
 func (s sink) putPlain(in listing, prof Profile) (uint64, cid.Cid, error) {
-	n := unixfs.EmptyDirNode()
-	for i := range in.count() {
+	size, bytes := uint64(0), 0
+	entries := make([]Entry, in.count()) // a plain directory is small
+	for i := range entries {
 		e := in.entry(i)
-		if err := n.AddRawLink(e.Name, &ipld.Link{Size: e.TreeSize, Cid: e.Cid}); err != nil {
-			return 0, cid.Undef, err
-		}
+		entries[i] = e
+		size += e.TreeSize
+		bytes += 32 + len(e.Name) + e.Cid.ByteLen()
 	}
-	return s.putNode(n, prof)
+	byName := func(x, y Entry) int { return strings.Compare(x.Name, y.Name) }
+	if !slices.IsSortedFunc(entries, byName) { // "a.b" comes before "a/", but not before "a"
+		slices.SortFunc(entries, byName)
+	}
+	b := make([]byte, 0, bytes+32)
+	for _, e := range entries {
+		b = appendLink(b, e)
+	}
+	data := unixfs.FolderPBData()
+	b = append(binary.AppendUvarint(append(b, fieldData), uint64(len(data))), data...)
+	c, err := prof.prefix().Sum(b)
+	if err != nil {
+		return 0, cid.Undef, err
+	}
+	return size + uint64(len(b)), c, s(c, b)
+}
+
+// Fields of dag-pb's messages with the wire type of bytes, and Tsize's with that
+// of numbers.
+const (
+	fieldData  = 1<<3 | 2
+	fieldLinks = 2<<3 | 2
+	linkHash   = 1<<3 | 2
+	linkName   = 2<<3 | 2
+	linkTsize  = 3 << 3
+)
+
+// appendLink appends a link of a dag-pb node, in the one order that it has.
+// Directories are many and are nothing but links, so they are written here
+// instead of through a tree of nodes.
+func appendLink(b []byte, e Entry) []byte {
+	hash := e.Cid.KeyString()
+	b = binary.AppendUvarint(append(b, fieldLinks), uint64(field(len(hash))+field(len(e.Name))+1+varintLen(e.TreeSize)))
+	b = append(binary.AppendUvarint(append(b, linkHash), uint64(len(hash))), hash...)
+	b = append(binary.AppendUvarint(append(b, linkName), uint64(len(e.Name))), e.Name...)
+	return binary.AppendUvarint(append(b, linkTsize), e.TreeSize)
 }
 
 // placed is an entry's number with the hash that decides its slot at every
