@@ -26,10 +26,10 @@ type file struct {
 	// nodes that follow them, as sizes in the CAR.
 	from, to int64
 	sections []int
-	reason   string  // why it is not even opened
-	before   cursor  // the place before the entry
-	after    planner // the planner when it had taken the entry; for long files
-	long     bool    // its leaves are in several batches
+	reason   string   // why it is not even opened
+	before   cursor   // the place before the entry
+	after    *planner // the planner when it had taken the entry; of files that several batches have a part in
+	long     bool     // its leaves are in several batches
 
 	abandoned atomic.Bool // nobody needs the rest of it
 	stream    *stream     // of an entry whose length is not known
@@ -58,20 +58,19 @@ type placing struct {
 	elsewhere Record // the last block that was in the CAR already
 }
 
-// newFile plans a regular file or a part of one.
-func newFile(e Entry, number int64, prof dag.Profile) (*file, error) {
-	f := &file{entry: e, number: number, chunk: int64(prof.ChunkSize)}
+// plan works out what a regular file or a part of one becomes.
+func (f *file) plan(prof dag.Profile) (err error) {
+	e := &f.entry
+	f.chunk = int64(prof.ChunkSize)
 	if e.stream() {
-		return newStream(f, prof)
+		return f.planStream(prof)
 	}
 	f.from = e.Offset / f.chunk
 	f.to = max(f.from+1, (e.Offset+e.Length+f.chunk-1)/f.chunk)
-	if f.to-f.from == 1 {
-		return f, nil
+	if f.to-f.from > 1 {
+		f.sections, err = f.nodeSections(prof)
 	}
-	var err error
-	f.sections, err = f.nodeSections(prof)
-	return f, err
+	return err
 }
 
 // nodeSections works out how long the sections of a file's nodes will be: they

@@ -247,7 +247,7 @@ func (p *packer) goBack(c *changed) error {
 		return err
 	}
 	p.at.Cursor = f.after.cursor
-	p.taker.planner = f.after.clone()
+	p.taker.planner = *f.after.clone()
 	p.taker.begin()
 	return nil
 }

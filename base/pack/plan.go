@@ -33,9 +33,9 @@ type planner struct {
 }
 
 // clone copies what the next entry changes.
-func (p planner) clone() planner {
+func (p planner) clone() *planner {
 	p.names = append([]string(nil), p.names...)
-	return p
+	return &p
 }
 
 // next takes an entry. A reason to skip it is returned as such; an error says

@@ -22,27 +22,27 @@ type stream struct {
 	err   error
 }
 
-// newStream plans a file for all that it can come to.
-func newStream(f *file, prof dag.Profile) (*file, error) {
+// planStream plans a file for all that it can come to.
+func (f *file) planStream(prof dag.Profile) error {
 	f.to = dag.Leaves(prof, f.entry.Size)
 	f.stream = &stream{tail: make(chan struct{})}
 	close(f.stream.tail)
 	if f.to == 1 {
-		return f, nil
+		return nil
 	}
 	sections, err := f.nodeSections(prof)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	room := pageBytes
 	for _, n := range sections {
 		room += n
 	}
 	if room > batchBytes {
-		return nil, fault.New(fault.Invalid, "entry %q: up to %d bytes of unknown length are too many", f.entry.Path, f.entry.Size)
+		return fault.New(fault.Invalid, "entry %q: up to %d bytes of unknown length are too many", f.entry.Path, f.entry.Size)
 	}
 	f.sections = []int{room} // all its nodes come at once
-	return f, nil
+	return nil
 }
 
 // readStream reads a unit's leaves when it is its turn, and tells how many

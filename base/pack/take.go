@@ -187,14 +187,13 @@ func (t *taker) next() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	f := &file{entry: e, number: before.Entry}
+	f := &file{entry: e, number: before.Entry, reason: reason}
 	switch {
 	case reason != "":
-		f.reason = reason
 	case e.stream() && t.job.Export == "":
 		err = fault.New(fault.Invalid, "entry %q: its length is not known, so it needs a CAR that is written", e.Path)
 	case e.Kind == Regular:
-		f, err = newFile(e, before.Entry, t.prof)
+		err = f.plan(t.prof)
 	case e.Kind == Symlink:
 		err = f.link(t.prof)
 	}
