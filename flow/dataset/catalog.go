@@ -92,7 +92,7 @@ func (r Record) Entry() dag.Entry {
 
 // key is the path, with a slash behind that of a directory, so that everything
 // below a directory follows it.
-func (r Record) key() string { return string(byPath.appendKey(nil, []byte(r.Path), r.Kind)) }
+func (r Record) key() string { return byPath.keyOf(r) }
 
 // Compare is the order of a catalog: the byte order of whole paths, a
 // directory's with a slash behind it.

@@ -24,11 +24,9 @@ import (
 
 // appendRecord appends a record whose path follows before in a block.
 func appendRecord(b []byte, r Record, before string) ([]byte, error) {
-	shared := 0
-	for shared < min(len(before), len(r.Path)) && before[shared] == r.Path[shared] {
-		shared++
-	}
-	body := binary.AppendUvarint(make([]byte, 0, 256), uint64(shared))
+	shared := sharedPrefix(before, r.Path)
+	var room [512]byte
+	body := binary.AppendUvarint(room[:0], uint64(shared))
 	body = appendText(body, r.Path[shared:])
 	body = append(body, byte(r.Kind)|byte(r.State)<<3)
 	body = binary.AppendUvarint(body, uint64(r.Size))
@@ -114,10 +112,14 @@ func (d *decoder) signed() int64 {
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-func (d *decoder) cid() cid.Cid {
+// cid decodes a CID; one that is likely gives its bytes if they are the same.
+func (d *decoder) cid(likely cid.Cid) cid.Cid {
 	b := d.bytes()
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return cid.Undef
+	case string(b) == likely.KeyString():
+		return likely
 	}
 	c, err := cid.Cast(b)
 	if err != nil {
@@ -169,12 +171,12 @@ func (c *cursor) record() (Record, error) {
 	d := decoder{b: c.body.b[1:]}
 	r.Size, r.Modified, r.Source = d.amount(), d.signed(), d.amount()
 	r.ID, r.Target, r.Reason = string(d.bytes()), string(d.bytes()), string(d.bytes())
-	r.CID, r.TreeSize = d.cid(), d.number()
+	r.CID, r.TreeSize = d.cid(cid.Undef), d.number()
 	if n := d.count(7); n > 0 {
 		r.Parts = make([]Part, n)
 	}
 	for i := range r.Parts {
-		r.Parts[i] = d.part()
+		d.part(&r.Parts[i], r.CID)
 	}
 	if d.bad || len(d.b) > 0 {
 		return Record{}, errRecord
@@ -182,17 +184,18 @@ func (c *cursor) record() (Record, error) {
 	return r, r.check()
 }
 
-func (d *decoder) part() Part {
-	p := Part{Piece: d.amount(), Offset: d.amount(), Length: d.amount(), CID: d.cid(), CAROffset: d.amount(), CARLength: d.amount()}
+// part decodes a part of a file, whose CID it may share.
+func (d *decoder) part(p *Part, file cid.Cid) {
+	p.Piece, p.Offset, p.Length = d.amount(), d.amount(), d.amount()
+	p.CID, p.CAROffset, p.CARLength = d.cid(file), d.amount(), d.amount()
 	if n := d.count(5); n > 0 {
 		p.Tops = make([]dag.Top, n)
 	}
 	for i := range p.Tops {
 		level := d.number()
 		d.bad = d.bad || level > maxLevel
-		p.Tops[i] = dag.Top{Level: int(level), Index: d.amount(), Link: dag.Link{Cid: d.cid(), Size: d.amount(), TreeSize: d.number()}}
+		p.Tops[i] = dag.Top{Level: int(level), Index: d.amount(), Link: dag.Link{Cid: d.cid(cid.Undef), Size: d.amount(), TreeSize: d.number()}}
 	}
-	return p
 }
 
 // MarshalText writes the record in the form catalogs have, in base64: JSON

@@ -29,7 +29,11 @@ func (o order) appendKey(b, path []byte, k FileKind) []byte {
 }
 
 func (o order) keyOf(r Record) string {
-	return string(o.appendKey(nil, []byte(r.Path), r.Kind))
+	if o == byPath && r.Kind != KindDirectory {
+		return r.Path
+	}
+	var b [256]byte
+	return string(o.appendKey(b[:0], []byte(r.Path), r.Kind))
 }
 
 // baseName is the last name of a path.

@@ -42,7 +42,7 @@ func (s *Service) index(ctx context.Context, p *preparationRow) error {
 	if p.IndexPlan != 0 {
 		return s.awaitIndex(ctx, p)
 	}
-	f := &finisher{s: s, p: p, pieces: map[int64]piece.Piece{}}
+	f := &finisher{s: s, p: p, pieces: map[int64]piece.Piece{}, cids: map[int64]cid.Cid{}}
 	if f.prof, err = dag.ProfileNamed(""); err != nil {
 		return err
 	}
@@ -74,6 +74,7 @@ type finisher struct {
 	row    preparationRow        // what will be written
 	chunks map[int64]int64       // the piece with the data of each chunk, by ordinal
 	pieces map[int64]piece.Piece // by id, those that the index names
+	cids   map[int64]cid.Cid     // theirs
 	made   bool                  // there are new pieces
 	last   string                // root that the last chunk has found
 	index  *indexdag.Writer
@@ -109,9 +110,11 @@ func (f *finisher) piece(ctx context.Context, id int64) (piece.Piece, error) {
 		return p, nil
 	}
 	p, err := f.s.pieces.Get(ctx, f.p.ProjectID, strconv.FormatInt(id, 10))
-	if err == nil {
-		f.pieces[id] = p
+	if err != nil {
+		return p, err
 	}
+	f.pieces[id] = p
+	f.cids[id], err = cid.Decode(p.CID)
 	return p, err
 }
 
@@ -170,16 +173,11 @@ func (f *finisher) add(ctx context.Context, r Record) error {
 		e.Stored = r.Parts[0].Length
 	}
 	for _, part := range r.Parts {
-		p, err := f.piece(ctx, part.Piece)
-		if err != nil {
-			return err
-		}
-		c, err := cid.Decode(p.CID)
-		if err != nil {
+		if _, err := f.piece(ctx, part.Piece); err != nil {
 			return err
 		}
 		src := indexdag.Source{
-			Piece: c, Cid: part.CID, Offset: part.Offset, Length: part.Length,
+			Piece: f.cids[part.Piece], Cid: part.CID, Offset: part.Offset, Length: part.Length,
 			CAR: []indexdag.Range{{Offset: part.CAROffset, Length: part.CARLength}},
 		}
 		if len(r.Parts) > 1 {
@@ -235,13 +233,8 @@ func (f *finisher) listed() iter.Seq2[indexdag.Piece, error] {
 	return func(yield func(indexdag.Piece, error) bool) {
 		for _, id := range slices.Sorted(maps.Keys(f.pieces)) {
 			p := f.pieces[id]
-			c, err := cid.Decode(p.CID)
-			if err != nil {
-				yield(indexdag.Piece{}, err)
-				return
-			}
 			root, err := cid.Decode(p.Root)
-			if !yield(indexdag.Piece{Cid: c, Root: root, Size: p.CARSize}, err) || err != nil {
+			if !yield(indexdag.Piece{Cid: f.cids[id], Root: root, Size: p.CARSize}, err) || err != nil {
 				return
 			}
 		}

@@ -173,6 +173,15 @@ func (sc *scanner) close(ctx context.Context, rest *Record, from int64) error {
 
 // join writes the segments as one catalog.
 func (l *list) join(w io.Writer) error {
+	if l.mark.Segments == 1 {
+		f, err := os.Open(l.path(0))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(w, f)
+		return err
+	}
 	joined := NewCatalogWriter(w)
 	for n := range l.mark.Segments {
 		c, done, err := openCatalogFile(l.path(n))
