@@ -262,15 +262,18 @@ func sameRules(a, b dataset.Rules) bool {
 		a.ChunkMin == b.ChunkMin && a.ChunkMax == b.ChunkMax && a.NoHidden == b.NoHidden && a.NoDedup == b.NoDedup && a.Export == b.Export
 }
 
-// glance is how often a run looks how far it is.
-const glance = 50 * time.Millisecond
+// glance is how often a run looks how far it is without being told: each look
+// costs as much as packing a few files.
+const glance = 500 * time.Millisecond
 
 // follow prints pieces as they are packed until the preparation is over. What
 // fails is not waited for: whoever runs the command can.
 func (p *packing) follow(ctx context.Context, id int64) error {
+	changed, stop := p.packer.Datasets.Changes()
+	defer stop()
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
-	for n := 0; ; n++ {
+	for {
 		prep, err := p.packer.Datasets.Preparation(ctx, account.DefaultProject, id)
 		if err != nil {
 			return err
@@ -284,7 +287,7 @@ func (p *packing) follow(ctx context.Context, id int64) error {
 		case prep.State == dataset.Failed || prep.Reason != "":
 			return p.failed(prep.Fault, prep.Reason)
 		}
-		if n%10 == 0 && p.line.bar != nil {
+		if p.line.bar != nil {
 			if err := p.show(ctx, id); err != nil {
 				return err
 			}
@@ -292,6 +295,7 @@ func (p *packing) follow(ctx context.Context, id int64) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-changed:
 		case <-tick.C:
 		}
 	}

@@ -73,6 +73,11 @@ func (s *Service) pauseAfter(n int64) time.Duration {
 	return min(most, s.settings.Backoff<<max(0, n-1))
 }
 
+// Changes returns a channel that receives when a chunk or a preparation has
+// come to another state (several changes may become one), until stop is called.
+// Poll beneath it: one may be lost.
+func (s *Service) Changes() (changed <-chan struct{}, stop func()) { return s.db.Wait(topic) }
+
 // while runs work with a ctx that ends with errRest when look says that it is
 // no longer wanted. look is asked after every change of the package's rows and
 // at least every Interval.
