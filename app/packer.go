@@ -52,6 +52,7 @@ func OpenPacker(ctx context.Context, cfg Config, log *slog.Logger) (_ *Packer, e
 	in.jobs.Handle(slices.Concat(p.Pieces.Handlers(), p.Datasets.Handlers())...)
 	a.works("events", in.events.Run)
 	a.works("jobs", in.jobs.Run)
+	lean()
 	return p, nil
 }
 
