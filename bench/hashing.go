@@ -95,12 +95,11 @@ func peerLeaves(count, size int) work {
 	return func(places) (func() (int64, error), error) {
 		leaves := cut(count, size)
 		return func() (int64, error) {
-			var all byte
-			for _, leaf := range leaves {
-				sum := sha256.Sum256(leaf)
-				all ^= sum[0] // so that the sums are wanted
+			sums := make([][32]byte, count)
+			for i, leaf := range leaves {
+				sums[i] = sha256.Sum256(leaf)
 			}
-			return int64(count*size) + int64(all&0), nil
+			return int64(count * size), nil
 		}, nil
 	}
 }

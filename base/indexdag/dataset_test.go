@@ -64,8 +64,7 @@ func (p *packed) add(data []byte, from, to int64) (indexdag.Source, []dag.Top) {
 	s := indexdag.Source{Offset: from * chunk, Length: min(to*chunk, int64(len(data))) - from*chunk}
 	for i := from; i < to; i++ {
 		part := data[i*chunk : min((i+1)*chunk, int64(len(data)))]
-		leaf := blocks.Block(blocks.NewBlock(nil))
-		leaf, err = blocks.NewBlockWithCid(part, rawCid(part))
+		leaf, err := blocks.NewBlockWithCid(part, rawCid(part))
 		must(p.t, err)
 		must(p.t, p.put(leaf))
 		must(p.t, b.Leaf(dag.Link{Cid: leaf.Cid(), Size: int64(len(part)), TreeSize: uint64(len(part))}, p.put))

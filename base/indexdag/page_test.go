@@ -120,7 +120,8 @@ func newMap(parts ...string) []byte {
 		rest := parts[len(parts)-1]
 		body = append(body, rest...)
 		for d := (&decoder{b: []byte(rest)}); d.at < len(rest); n++ {
-			if d.skip() != nil || d.skip() != nil {
+			key := d.skip()
+			if value := d.skip(); key != nil || value != nil {
 				break
 			}
 		}

@@ -48,9 +48,6 @@ const (
 	Removed  State = "removed"  // its owner wants it no more
 )
 
-// open reports whether the preparation is not over.
-func (s State) open() bool { return s == Active || s == Paused || s == Failed }
-
 // works reports whether jobs of the preparation may run.
 func (s State) works() bool { return s == Active || s == Failed }
 
