@@ -27,6 +27,9 @@ func openLocal(path string) (*local, error) {
 	}
 	// A link as the root is followed: whoever names it means what it points to.
 	root, err := filepath.EvalSymlinks(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "there is no such file or directory")
+	}
 	if err != nil {
 		return nil, localFault(err)
 	}

@@ -29,7 +29,9 @@ func remoteFault(err error) error {
 		return err
 	case errors.As(err, &u): // it quotes the URL, signature and all
 		return remoteFault(u.Err)
-	case errors.Is(err, rclone.ErrorObjectNotFound), errors.Is(err, rclone.ErrorDirNotFound), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, rclone.ErrorDirNotFound):
+		return fault.New(fault.NotFound, "no such bucket or directory; some servers also say so to an access key they do not know")
+	case errors.Is(err, rclone.ErrorObjectNotFound), errors.Is(err, fs.ErrNotExist):
 		return fault.New(fault.NotFound, "gone: %w", err)
 	case errors.Is(err, rclone.ErrorIsDir), errors.Is(err, rclone.ErrorNotAFile):
 		return fault.New(fault.Conflict, "changed since the scan: is a directory now: %w", err)

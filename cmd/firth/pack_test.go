@@ -64,7 +64,7 @@ func TestPackRefused(t *testing.T) {
 		{[]string{dir, "--out", filepath.Join(link, "x", "y")}, 2, "lies in what is packed"},
 		{[]string{dir, "--home", inside}, 2, "lies in what is packed"},
 		{[]string{dir, "--out", filepath.Join(dir, "a")}, 2, "not a directory"},
-		{[]string{filepath.Join(dir, "none")}, 3, "no such file"},
+		{[]string{filepath.Join(dir, "none")}, 3, "there is no such file"},
 	} {
 		code, _, said := packed(t, test.args...)
 		if code != test.code || !strings.Contains(said, test.says) {
