@@ -20,20 +20,22 @@ func lean() {
 	if err != nil {
 		return
 	}
-	maps, err := os.ReadFile("/proc/self/maps")
+	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return
 	}
+	var from, to uint64 // of the mapping at hand, 0 to 0 for none of ours
 	for line := range bytes.Lines(maps) {
-		// from-to perms offset device inode path
 		f := bytes.Fields(line)
-		if len(f) < 6 || string(f[5]) != self || f[1][0] != 'r' || f[1][1] != '-' {
-			continue // only what is never written may be dropped
-		}
-		low, high, _ := bytes.Cut(f[0], []byte("-"))
-		from, err1 := strconv.ParseUint(string(low), 16, 64)
-		to, err2 := strconv.ParseUint(string(high), 16, 64)
-		if err1 == nil && err2 == nil && from < to {
+		switch {
+		case len(f) == 6 && string(f[5]) == self && f[1][1] == '-': // from-to perms offset device inode path
+			low, high, _ := bytes.Cut(f[0], []byte("-"))
+			from, _ = strconv.ParseUint(string(low), 16, 64)
+			to, _ = strconv.ParseUint(string(high), 16, 64)
+		case len(f) >= 5 && bytes.IndexByte(f[0], '-') > 0:
+			from, to = 0, 0
+		case len(f) == 3 && string(f[0]) == "Anonymous:" && string(f[1]) == "0" && from < to:
+			// Nothing was written here, not even by a loader: the file has it all.
 			_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_DONTNEED)
 		}
 	}

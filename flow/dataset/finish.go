@@ -215,7 +215,7 @@ func (f *finisher) close(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := indexdag.Header{Name: d.Name, Root: root, Profile: f.prof.Name, Created: f.p.StartedAt.UTC()}
+	h := indexdag.Header{Name: d.Name, Root: root, Profile: f.prof.Name}
 	h.Compression = f.p.Rules.Compress
 	if len(f.p.Rules.Encrypt) > 0 {
 		h.Encryption = "age"

@@ -97,7 +97,7 @@ func startServer() (socket string, err error) {
 	cmd := exec.Command("/bin/sh", "-c", serverScript, "sh", dir, bin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not the terminal's ^C: the pipe tells
 	if os.Getuid() == 0 {
-		if err := dropToPostgres(cmd, dir); err != nil {
+		if err := dropRoot(cmd, dir); err != nil {
 			return "", err
 		}
 	}
@@ -159,11 +159,14 @@ func serverPrograms() (string, error) {
 	return "", errNoServer
 }
 
-// dropToPostgres has cmd run as the user postgres: the server refuses root.
-func dropToPostgres(cmd *exec.Cmd, dir string) error {
+// dropRoot has cmd run as the user postgres, or as nobody where there is none:
+// the server refuses root.
+func dropRoot(cmd *exec.Cmd, dir string) error {
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		return fmt.Errorf("%w, and a user postgres to run it as: %w", errNoServer, err)
+		if u, err = user.Lookup("nobody"); err != nil {
+			return fmt.Errorf("%w, and a user postgres or nobody to run it as: %w", errNoServer, err)
+		}
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
