@@ -420,6 +420,9 @@ func (p *packing) conclude(ctx context.Context, id int64) error {
 	} else {
 		err = p.sum(a)
 	}
+	if err == nil && a.Files == 0 && prep.Skipped == 0 {
+		_, err = fmt.Fprintln(p.err, "firth: there was no file to pack: the pieces hold directories only; see --include and --exclude")
+	}
 	if err == nil && prep.Skipped > 0 {
 		return skippedError{prep.Skipped}
 	}
