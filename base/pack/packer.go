@@ -17,7 +17,7 @@ import (
 const (
 	// defaultWorkers is the most workers there are unless more are asked for: as
 	// many as keep a run below 128 MiB, and a fast disk busy.
-	defaultWorkers    = 5
+	defaultWorkers    = 3
 	defaultCheckpoint = 1 << 30
 	// saveBytes is how far a run has to be behind its last checkpoint for another
 	// one to be worth the sync.

@@ -51,7 +51,7 @@ type Settings struct {
 	MaxPadded  int64       // padded size in bytes that the piece must not exceed: a power of two
 	MinPadded  int64       // a smaller piece is padded up to this size; 0 leaves it
 	NoDedup    bool        // keep equal leaves each
-	Workers    int         // each takes 17 MiB; 0 is one more than there are processors, at most 5
+	Workers    int         // each takes 17 MiB; 0 is one more than there are processors, at most 3
 	Readers    int         // small files that a worker reads at once; 0 is 1, right for local files
 	Checkpoint int64       // bytes between points to go on from; 0 is 1 GiB
 }

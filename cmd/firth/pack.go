@@ -22,7 +22,7 @@ type packCmd struct {
 	Source string `arg:"" name:"path" help:"Directory or file, or a source: s3:bucket/prefix, gs:…, azure:…, https://…, sftp://user@host/path, webdav+https://…"`
 	cutFlags
 	Out     string            `help:"Write <piece cid>.car files into this directory; without it nothing is written but what --home keeps." placeholder:"DIR"`
-	Workers int               `help:"Threads to pack with; default is one more than processors." placeholder:"N"`
+	Workers int               `help:"Threads to pack with; default is one more than processors, at most 3, which 128 MiB hold." placeholder:"N"`
 	Name    string            `help:"Name of the dataset in --home; default is the last element of the path." placeholder:"NAME"`
 	Option  map[string]string `help:"Option of a source, such as endpoint=URL or env_auth=true; may be repeated." mapsep:"none" placeholder:"K=V"`
 }
