@@ -34,7 +34,7 @@ type Kind[A any] struct {
 	Name     string        // "piece.pack": lower-case letters, digits, dots, underscores
 	Queue    Queue         // Light if empty
 	Timeout  time.Duration // of one attempt, after which its ctx ends; one hour if zero
-	Attempts int           // before the job is dead; 10 if zero
+	Attempts int           // before the job is dead; 10 if zero. The first 50 that end with their process are not counted
 	Unique   bool          // at most one waiting or running job per equal arguments; see Enqueue
 }
 

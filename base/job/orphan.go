@@ -12,6 +12,7 @@ const (
 	tick      = time.Second     // of tend
 	heartbeat = 2 * time.Second // between two signs of life
 	lease     = 8 * time.Second // after the last one a process counts as dead
+	generous  = 50              // attempts; those cut short after it are not given back
 )
 
 // enlist makes this process known before it takes its first job. On SQLite it is
@@ -40,13 +41,15 @@ func (c *Client) discharge(ctx context.Context, id string) error {
 	return fault.Wrap(err, "discharge job worker")
 }
 
-// rescue makes jobs available again whose process is gone. The attempt that was
-// cut short counts: a job that kills its process must not do so for ever.
+// rescue makes jobs available again whose process is gone. An attempt that was
+// cut short is given back, as most often the process had another reason to die;
+// but not for ever, as the job may be the reason.
 func (c *Client) rescue(ctx context.Context, which string) (jobs int, err error) {
 	err = c.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var queues []Queue
-		err := tx.NewRaw(`UPDATE river_job SET state = 'available', scheduled_at = created_at
-			WHERE `+which+` RETURNING queue`).Scan(ctx, &queues)
+		err := tx.NewRaw(`UPDATE river_job SET state = 'available', scheduled_at = created_at,
+			max_attempts = max_attempts + CASE WHEN attempt < ? THEN 1 ELSE 0 END
+			WHERE `+which+` RETURNING queue`, generous).Scan(ctx, &queues)
 		for _, q := range queues {
 			tx.Wake(queueTopic(q))
 		}

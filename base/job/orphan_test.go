@@ -54,8 +54,8 @@ func killWhileRunning(t *testing.T, url string) {
 }
 
 // A job whose process was killed is taken over: at once by the next process on
-// SQLite, when the lease has run out by another one on PostgreSQL. The second
-// kill uses up its attempts, and then the noun is told.
+// SQLite, when the lease has run out by another one on PostgreSQL. Kills do not
+// use up its attempts until there were very many, and then the noun is told.
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, d *db.DB) {
@@ -76,6 +76,13 @@ func TestKilledProcess(t *testing.T) {
 			endLeases(t, d)
 		}
 		killWhileRunning(t, d.URL()) // it takes the job from the first, and dies too
+		j := settle(t, c, killed.Name, job.Running)
+		if j.Attempt != 2 || j.MaxAttempts != 3 {
+			t.Errorf("after the second kill: %+v", j)
+		}
+		if _, err := d.SQL().ExecContext(t.Context(), "UPDATE river_job SET attempt = 50, max_attempts = 50"); err != nil {
+			t.Fatal(err)
+		}
 		began := time.Now()
 		run(t, c)
 		if d.Engine() == db.PostgreSQL {

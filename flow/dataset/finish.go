@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	blocks "github.com/ipfs/go-block-format"
@@ -26,13 +27,6 @@ func (s *Service) finish(ctx context.Context, p *preparationRow) error {
 	if p.Stage != Indexing {
 		return nil
 	}
-	if err := s.index(ctx, p); err != nil {
-		return err
-	}
-	return s.clear(p.ID)
-}
-
-func (s *Service) index(ctx context.Context, p *preparationRow) error {
 	dir := s.workDir(p.ID, "finish")
 	leave, err := s.enter(dir)
 	if err != nil {
@@ -228,10 +222,12 @@ func (f *finisher) close(ctx context.Context) error {
 	return f.flush(ctx)
 }
 
-// listed yields the pieces that the index names, in the order they were made.
+// listed yields the pieces that the index names by their CIDs: ids are given in
+// the order workers finish, and equal data shall have an equal index.
 func (f *finisher) listed() iter.Seq2[indexdag.Piece, error] {
 	return func(yield func(indexdag.Piece, error) bool) {
-		for _, id := range slices.Sorted(maps.Keys(f.pieces)) {
+		byCID := func(a, b int64) int { return strings.Compare(f.pieces[a].CID, f.pieces[b].CID) }
+		for _, id := range slices.SortedFunc(maps.Keys(f.pieces), byCID) {
 			p := f.pieces[id]
 			root, err := cid.Decode(p.Root)
 			if !yield(indexdag.Piece{Cid: f.cids[id], Root: root, Size: p.CARSize}, err) || err != nil {
@@ -339,9 +335,9 @@ func (s *Service) planOver(ctx context.Context, id int64) (piece.Plan, error) {
 	}
 }
 
-// completed ends a preparation as it should, and what only its run needed.
+// completed ends a preparation as it should.
 func (s *Service) completed(ctx context.Context, p *preparationRow, row preparationRow) error {
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		now := s.now()
 		err := p.update(ctx, tx, []State{Active, Failed}, now,
 			"state = ?, stage = ?, reason = '', attempt = 0, next_attempt_at = NULL, finished_at = ?, root = ?, index_root = ?, index_piece = ?, "+
@@ -352,10 +348,15 @@ func (s *Service) completed(ctx context.Context, p *preparationRow, row preparat
 		}
 		return announce(ctx, tx, *p, "complete")
 	})
-	if err != nil {
+}
+
+// tidy deletes what only the run of a preparation needed that is complete.
+func (s *Service) tidy(ctx context.Context, preparation int64) error {
+	row, err := rowOfPreparation(ctx, s.db.Read(), preparation)
+	if err != nil || row.State != Complete {
 		return err
 	}
-	for c, err := range s.chunks(ctx, p.ID) {
+	for c, err := range s.chunks(ctx, preparation) {
 		if err == nil && c.Outcome != "" {
 			err = s.blobs.Delete(ctx, c.List)
 		}
@@ -363,5 +364,5 @@ func (s *Service) completed(ctx context.Context, p *preparationRow, row preparat
 			return err
 		}
 	}
-	return nil
+	return s.clear(preparation)
 }

@@ -45,7 +45,7 @@ func (s *Service) Handlers() []job.Handler {
 	return []job.Handler{
 		scanKind.Handle(stage(s.scan), s.deadStage),
 		packKind.Handle(s.runPack, s.deadPack),
-		finishKind.Handle(stage(s.finish), s.deadStage),
+		finishKind.Handle(s.runFinish, s.deadStage),
 		removeKind.Handle(s.runRemove, nil),
 		sweepKind.Handle(func(ctx context.Context, _ sweepArgs) error { return s.sweep(ctx) }, nil),
 	}
@@ -137,6 +137,15 @@ func (s *Service) runStage(ctx context.Context, id int64, work func(context.Cont
 		return s.settleConflict(ctx, id, err)
 	}
 	return s.stageFailed(ctx, id, err)
+}
+
+// runFinish is the last stage, and the tidying after it: apart, as the stage
+// ends when its preparation is complete.
+func (s *Service) runFinish(ctx context.Context, a preparationArgs) error {
+	if err := s.runStage(ctx, a.Preparation, s.finish); err != nil {
+		return err
+	}
+	return s.tidy(ctx, a.Preparation)
 }
 
 // isLater tells job.Later from an error.
