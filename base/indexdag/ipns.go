@@ -3,10 +3,6 @@ package indexdag
 import (
 	"crypto/rand"
 	"errors"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ipfs/boxo/ipns"
@@ -17,9 +13,6 @@ import (
 	"github.com/firth-project/firth/base/fault"
 )
 
-// maxKeyFile is far above any key libp2p knows (RSA-8192 takes 5 KB).
-const maxKeyFile = 64 << 10
-
 // Key signs the records of one IPNS name. Who loses it can never publish under
 // the name again.
 type Key struct {
@@ -27,62 +20,38 @@ type Key struct {
 	name    ipns.Name
 }
 
-// OpenKey reads a key from a file that holds libp2p's protobuf form of it, and
-// makes an Ed25519 key in a new file of mode 0600 when there is none. A file
-// that is no key is Invalid.
-func OpenKey(file string) (Key, error) {
-	key, err := readKey(file)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+// NewKey makes an Ed25519 key, of a name that nobody has.
+func NewKey() (Key, error) {
+	private, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return Key{}, fault.Wrap(err, "make a key")
 	}
-	if err := makeKey(file); err != nil && !errors.Is(err, fs.ErrExist) {
-		return Key{}, fault.Wrap(diskError(err), "make key file %s", file)
-	}
-	return readKey(file) // whoever made it
+	return keyOf(private)
 }
 
-func readKey(file string) (Key, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return Key{}, diskError(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return Key{}, fault.Wrap(err, "read key file %s", file)
-	}
+// ParseKey reads what Marshal gave, or any private key in libp2p's protobuf form
+// (peer id specification). Anything else is Invalid.
+func ParseKey(data []byte) (Key, error) {
 	private, err := crypto.UnmarshalPrivateKey(data)
 	if err != nil {
-		return Key{}, fault.New(fault.Invalid, "key file %s: %d bytes are not a libp2p private key (%w); restore it, or remove it to get a new name", file, len(data), err)
+		return Key{}, fault.New(fault.Invalid, "key: %d bytes are not a libp2p private key (%w)", len(data), err)
 	}
+	return keyOf(private)
+}
+
+func keyOf(private crypto.PrivKey) (Key, error) {
 	public, err := crypto.MarshalPublicKey(private.GetPublic())
 	if err != nil {
-		return Key{}, fault.New(fault.Invalid, "key file %s: %w", file, err)
+		return Key{}, fault.New(fault.Invalid, "key: %w", err)
 	}
 	name, err := nameOfKey(public)
 	return Key{private, name}, err
 }
 
-// makeKey writes a fresh key, complete or not at all; it never replaces one.
-func makeKey(file string) (err error) {
-	private, _, err := crypto.GenerateEd25519Key(rand.Reader)
-	if err != nil {
-		return err
-	}
-	data, err := crypto.MarshalPrivateKey(private)
-	if err != nil {
-		return err
-	}
-	temp, err := os.CreateTemp(filepath.Dir(file), ".name-key-*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(temp.Name())) }()
-	_, err = temp.Write(data)
-	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
-	}
-	return os.Link(temp.Name(), file) // unlike a rename it fails when the name is taken
+// Marshal returns the key in libp2p's protobuf form, which must be kept secret.
+func (k Key) Marshal() ([]byte, error) {
+	data, err := crypto.MarshalPrivateKey(k.private)
+	return data, fault.Wrap(err, "write the key of %s", k.name)
 }
 
 // Name returns the IPNS name of the key: k51….
@@ -105,6 +74,21 @@ type Record struct {
 	Path     string // /ipfs/… or /ipns/…
 	Sequence uint64
 	Expires  time.Time
+	Cache    time.Duration // how long readers may keep it; 0 is unsaid
+}
+
+// RecordType is the media type of an IPNS record (IPNS specification).
+const RecordType = "application/vnd.ipfs.ipns-record"
+
+// ParseName returns the name that text says in one of its forms (k51…, another
+// CID of the key, a peer id) as k51…, the one that names are kept by. Anything
+// else is Invalid.
+func ParseName(text string) (string, error) {
+	n, err := ipns.NameFromString(text)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "%.80q: is no IPNS name: %w", text, err)
+	}
+	return n.String(), nil
 }
 
 // VerifyRecord checks that a record was signed by the key of a name (k51…, or a
@@ -130,7 +114,11 @@ func VerifyRecord(name string, record []byte) (Record, error) {
 	if err := errors.Join(err, err2, err3); err != nil {
 		return Record{}, fault.New(fault.Invalid, "record of %s: %w", name, err)
 	}
-	return Record{value.String(), sequence, expires}, nil
+	cache, err := r.TTL()
+	if err != nil || cache < 0 {
+		cache = 0
+	}
+	return Record{value.String(), sequence, expires, cache}, nil
 }
 
 // DNSLink returns the line to put into the zone of a domain so that its name

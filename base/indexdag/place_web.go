@@ -26,7 +26,8 @@ const (
 )
 
 // webPlace speaks GET /piece/{cid} with Range, and the trustless gateway's
-// GET /ipfs/{cid}?format=raw and GET /ipns/{name}?format=ipns-record.
+// GET /ipfs/{cid}?format=raw and GET /ipns/{name}?format=ipns-record, of
+// which a delegated router knows its own form.
 type webPlace struct {
 	base   string
 	client *http.Client
@@ -129,12 +130,31 @@ func (w *webPlace) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	return w.all(res, dag.MaxBlockSize)
 }
 
+// Record asks for the record as a gateway gives it, and where there is none as a
+// delegated router does.
 func (w *webPlace) Record(ctx context.Context, name string) ([]byte, error) {
-	res, err := w.get(ctx, "/ipns/"+name+"?format=ipns-record", "Accept", "application/vnd.ipfs.ipns-record")
+	res, err := w.get(ctx, "/ipns/"+name+"?format=ipns-record", "Accept", RecordType)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+		return w.routed(ctx, name)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return w.all(res, maxRecord)
+}
+
+// routed asks for a record as Delegated Routing V1 has it. A router says in
+// words, with status 200, that it has none (IPIP-513).
+func (w *webPlace) routed(ctx context.Context, name string) ([]byte, error) {
+	res, err := w.get(ctx, routingPath+name, "Accept", RecordType)
+	if err != nil {
+		return nil, err
+	}
+	data, err := w.all(res, maxRecord)
+	if media := res.Header.Get("Content-Type"); err == nil && strings.HasPrefix(media, "text/") {
+		return nil, fault.New(fault.NotFound, "%s: %.200q", routingPath+name, data)
+	}
+	return data, err
 }
 
 func (w *webPlace) all(res *http.Response, limit int64) ([]byte, error) {

@@ -95,7 +95,7 @@ func newest(ctx context.Context, places []Place, name string) (string, error) {
 			texts = append(texts, fmt.Sprintf("%s: %v", p, err))
 			continue
 		}
-		if best.Path == "" || r.Sequence > best.Sequence {
+		if best.Path == "" || r.Sequence > best.Sequence || r.Sequence == best.Sequence && r.Expires.After(best.Expires) {
 			best = r
 		}
 	}

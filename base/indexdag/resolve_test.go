@@ -12,6 +12,8 @@ import (
 
 	"context"
 
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multibase"
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/firth-project/firth/base/fault"
@@ -66,7 +68,7 @@ func TestResolve(t *testing.T) {
 	newest := write(t, root, indexdag.Header{Name: "new"}, []indexdag.Entry{some("a", 1)}).Root()
 	before := write(t, other, indexdag.Header{Name: "old"}, []indexdag.Entry{some("a", 1)}).Root()
 	dir := t.TempDir()
-	key, err := indexdag.OpenKey(filepath.Join(dir, "key"))
+	key, err := indexdag.NewKey()
 	must(t, err)
 	record := func(k indexdag.Key, sequence uint64, age time.Duration) []byte {
 		data, err := k.Record(newest, sequence, time.Now().Add(time.Hour-age), time.Minute)
@@ -136,13 +138,11 @@ func TestResolve(t *testing.T) {
 }
 
 func TestRecord(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key")
-	key, err := indexdag.OpenKey(file)
+	key, err := indexdag.NewKey()
 	must(t, err)
-	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info, err)
-	}
-	again, err := indexdag.OpenKey(file)
+	kept, err := key.Marshal()
+	must(t, err)
+	again, err := indexdag.ParseKey(kept)
 	if err != nil || again.Name() != key.Name() || !strings.HasPrefix(key.Name(), "k51") {
 		t.Errorf("%s is %s when read again: %v", key.Name(), again.Name(), err)
 	}
@@ -150,10 +150,10 @@ func TestRecord(t *testing.T) {
 	good, err := key.Record(c, 7, expires, time.Minute)
 	must(t, err)
 	r, err := indexdag.VerifyRecord(key.Name(), good)
-	if err != nil || r.Path != "/ipfs/"+c.String() || r.Sequence != 7 || !r.Expires.Equal(expires) {
+	if err != nil || r.Path != "/ipfs/"+c.String() || r.Sequence != 7 || !r.Expires.Equal(expires) || r.Cache != time.Minute {
 		t.Errorf("%+v, %v", r, err)
 	}
-	stranger, err := indexdag.OpenKey(filepath.Join(t.TempDir(), "key"))
+	stranger, err := indexdag.NewKey()
 	must(t, err)
 	expired, err := key.Record(c, 8, time.Now().Add(-time.Second), time.Minute)
 	must(t, err)
@@ -175,10 +175,26 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	must(t, os.WriteFile(file, []byte("no key"), 0o600))
-	if _, err := indexdag.OpenKey(file); !fault.Is(err, fault.Invalid) {
-		t.Errorf("%v", err)
+	for _, wrong := range [][]byte{nil, []byte("no key"), kept[:len(kept)-1]} {
+		if _, err := indexdag.ParseKey(wrong); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%x: %v", wrong, err)
+		}
+	}
+	id, err := cid.Decode(key.Name())
+	must(t, err)
+	for _, form := range []string{key.Name(), id.String(), peerID(id), id.Encode(multibase.MustNewEncoder(multibase.Base32))} {
+		if name, err := indexdag.ParseName(form); err != nil || name != key.Name() {
+			t.Errorf("%s: %s %v", form, name, err)
+		}
+	}
+	for _, form := range []string{"", "x", "data.example", c.String(), "/ipns/" + key.Name() + "/x"} {
+		if name, err := indexdag.ParseName(form); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %s %v", form, name, err)
+		}
 	}
 }
+
+// peerID is the older form of a name.
+func peerID(c cid.Cid) string { return c.Hash().B58String() }
 
 func second[T any](_ T, err error) error { return err }
