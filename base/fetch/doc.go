@@ -1,7 +1,7 @@
 // Package fetch reads what an URL names, of any size, over HTTP and HTTPS.
 //
 // It owns the way on when a connection breaks: a stream goes on at the byte it
-// had reached, and a reader asks for ranges. It promises that all bytes are of
+// had reached, in a later process too, and a reader asks for ranges. It promises that all bytes are of
 // one version of the thing, told by its entity tag or time of change; where a
 // server names neither, a stream that broke is not taken up again, since nobody
 // could say that the rest belongs to it.

@@ -170,3 +170,49 @@ func TestRanges(t *testing.T) {
 		t.Errorf("no ranges: %v", err)
 	}
 }
+
+// A stream begins where another one, of another process, ended.
+func TestStreamBeginsInTheMiddle(t *testing.T) {
+	body := text(300_000)
+	tag := `"one"`
+	head := func(h http.Header, _ int64) { h.Set("ETag", tag) }
+	with, _ := brittle(t, body, 70_000, head, true)
+	without, _ := brittle(t, body, 1<<20, head, false)
+	for name, s := range map[string]*httptest.Server{"ranges": with, "no ranges": without} {
+		first, err := fetch.Open(t.Context(), s.Client(), s.URL, quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = first.Close()
+		o := fetch.Options{Pause: time.Microsecond, From: 123_456, Version: first.Version()}
+		f, err := fetch.Open(t.Context(), s.Client(), s.URL, o)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, body[o.From:]) || f.Size() != int64(len(body)) {
+			t.Errorf("%s: %d bytes of %d, %v", name, len(got), f.Size(), err)
+		}
+		for what, other := range map[string]fetch.Options{
+			"another version": {From: 5, Version: `"two"`}, "no version": {From: 5}, "beyond": {From: 300_001, Version: tag},
+		} {
+			if _, err := fetch.Open(t.Context(), s.Client(), s.URL, other); err == nil {
+				t.Errorf("%s, %s: opened", name, what)
+			}
+		}
+	}
+}
+
+// Bytes that a server compresses by itself are not those of the thing.
+func TestEncodedAnswersAreRefused(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write([]byte("\x1f\x8b"))
+	}))
+	t.Cleanup(s.Close)
+	if _, err := fetch.Open(t.Context(), s.Client(), s.URL, quick); !fault.Is(err, fault.Invalid) {
+		t.Error(err)
+	}
+	if _, err := fetch.OpenFile(t.Context(), s.Client(), s.URL); !fault.Is(err, fault.Invalid) {
+		t.Error(err)
+	}
+}

@@ -43,6 +43,9 @@ func OpenFile(ctx context.Context, client *http.Client, url string) (*File, erro
 // Size is the length in bytes.
 func (f *File) Size() int64 { return f.size }
 
+// Version names the version that is read, "" where the server does not.
+func (f *File) Version() string { return f.version }
+
 // ReadAt implements io.ReaderAt. Bytes of another version than that of OpenFile
 // are fault.Conflict.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {

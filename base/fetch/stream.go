@@ -19,6 +19,12 @@ type Options struct {
 	Header http.Header   // sent with every request
 	Tries  int           // to go on, in a row without a byte; 0 is 6
 	Pause  time.Duration // before the second try, doubled before each other; 0 is a second
+
+	// From is the byte to begin at, of the version that Version names, as
+	// Stream.Version did when the bytes before it were read. If the thing is
+	// another one by now, or nobody can say, the error is fault.Conflict.
+	From    int64
+	Version string
 }
 
 // Stream is a GET that survives broken connections. It is for one goroutine.
@@ -49,8 +55,8 @@ func Open(ctx context.Context, client *http.Client, url string, o Options) (*Str
 	if o.Pause <= 0 {
 		o.Pause = time.Second
 	}
-	s := &Stream{ctx: ctx, client: client, url: url, o: o, size: -1}
-	return s, s.open()
+	s := &Stream{ctx: ctx, client: client, url: url, o: o, size: -1, at: o.From, version: o.Version}
+	return s, s.resume()
 }
 
 // check refuses what is not HTTP before anybody connects.
@@ -64,6 +70,10 @@ func check(text string) error {
 
 // Size is the length of the whole in bytes, -1 where the server does not say.
 func (s *Stream) Size() int64 { return s.size }
+
+// Version names the version of the thing that is read, "" where the server does
+// not.
+func (s *Stream) Version() string { return s.version }
 
 // Resumed is how often the stream was taken up again.
 func (s *Stream) Resumed() int { return s.resumed }
@@ -178,6 +188,7 @@ func (s *Stream) accept(res *http.Response) error {
 		if !ok || from != s.at || s.size >= 0 && total >= 0 && total != s.size {
 			return fault.New(fault.Conflict, "%s: asked for bytes from %d of %d, answered with %q", s.url, s.at, s.size, res.Header.Get("Content-Range"))
 		}
+		s.size = max(s.size, total)
 	case http.StatusOK:
 		if v := versionOf(res.Header); v != s.version || s.size >= 0 && res.ContentLength != s.size {
 			return changed(s.url)
@@ -185,6 +196,7 @@ func (s *Stream) accept(res *http.Response) error {
 		if _, err := io.CopyN(io.Discard, res.Body, s.at); err != nil {
 			return fault.New(fault.Unavailable, "%s: %w", s.url, err)
 		}
+		s.size = max(s.size, res.ContentLength)
 	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
 		return changed(s.url)
 	default:
@@ -213,7 +225,14 @@ func ask(ctx context.Context, client *http.Client, url string, headers ...http.H
 	if err != nil && errors.As(err, &known) {
 		return nil, fault.Mark(known.Kind, err) // the client's own refusal
 	}
-	return res, fault.Mark(fault.Unavailable, err)
+	if err != nil {
+		return nil, fault.Mark(fault.Unavailable, err)
+	}
+	if coding := res.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		_ = res.Body.Close()
+		return nil, fault.New(fault.Invalid, "%s: the server sends it encoded as %.40q though the bytes as they are were asked for", url, coding)
+	}
+	return res, nil
 }
 
 // refused gives an answer that is no success its kind.
