@@ -344,3 +344,39 @@ func TestReadFromAReaderThatFails(t *testing.T) {
 		t.Error("differs")
 	}
 }
+
+// A tree is the same whether its slots are hashed or set.
+func TestSetRoot(t *testing.T) {
+	raw := make([]byte, 3*SlotRaw+1000)
+	for i := range raw {
+		raw[i] = byte(i * 31)
+	}
+	whole := NewTree(int64(len(raw)))
+	if err := whole.SetAt(0, raw); err != nil {
+		t.Fatal(err)
+	}
+	half := NewTree(2 * SlotRaw)
+	for slot := range 2 {
+		root, _ := whole.Root(slot)
+		if err := half.SetRoot(slot, root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := half.SetRoot(2, Node{}); !errors.Is(err, ErrInput) {
+		t.Errorf("a slot it has not: %v", err)
+	}
+	if err := half.SetRoot(0, Node{31: 0xff}); !errors.Is(err, ErrInput) {
+		t.Errorf("no node: %v", err)
+	}
+	if err := half.Resize(int64(len(raw))); err != nil {
+		t.Fatal(err)
+	}
+	if err := half.SetAt(2*SlotRaw, raw[2*SlotRaw:]); err != nil {
+		t.Fatal(err)
+	}
+	got, err := half.Piece()
+	want, _ := whole.Piece()
+	if err != nil || got != want {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}

@@ -126,6 +126,22 @@ func (t *Tree) put(slot int, size int64, roots []byte) error {
 	return nil
 }
 
+// SetRoot sets the root of a slot that was hashed elsewhere or before, as Root
+// gave it. It is believed. The error is ErrInput for a slot the data have not.
+func (t *Tree) SetRoot(slot int, root Node) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slot < 0 || slot >= len(t.root) {
+		return inputError("slot %d of %d", slot, len(t.root))
+	}
+	if root[31]&0xc0 != 0 {
+		return inputError("root of slot %d exceeds 254 bits", slot)
+	}
+	t.root[slot] = root
+	t.set[slot/64] |= 1 << (slot % 64)
+	return nil
+}
+
 // Resize changes the length of the data, for a stream that turned out longer
 // or shorter than announced. Slots that cover the same bytes as before keep
 // their roots; the slot the old or the new end lies in is missing afterwards
