@@ -193,7 +193,7 @@ func TestStreamBeginsInTheMiddle(t *testing.T) {
 			t.Errorf("%s: %d bytes of %d, %v", name, len(got), f.Size(), err)
 		}
 		for what, other := range map[string]fetch.Options{
-			"another version": {From: 5, Version: `"two"`}, "no version": {From: 5}, "beyond": {From: 300_001, Version: tag},
+			"another version": {From: 5, Version: `"two"`}, "another from the beginning": {Version: `"two"`}, "no version": {From: 5}, "beyond": {From: 300_001, Version: tag},
 		} {
 			if _, err := fetch.Open(t.Context(), s.Client(), s.URL, other); err == nil {
 				t.Errorf("%s, %s: opened", name, what)

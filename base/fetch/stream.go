@@ -20,9 +20,9 @@ type Options struct {
 	Tries  int           // to go on, in a row without a byte; 0 is 6
 	Pause  time.Duration // before the second try, doubled before each other; 0 is a second
 
-	// From is the byte to begin at, of the version that Version names, as
-	// Stream.Version did when the bytes before it were read. If the thing is
-	// another one by now, or nobody can say, the error is fault.Conflict.
+	// From is the byte to begin at, which needs a Version: that which the thing
+	// has to be of, as Stream.Version said when it was opened before. If it is
+	// another by now, or nobody can say, the error is fault.Conflict.
 	From    int64
 	Version string
 }
@@ -56,7 +56,14 @@ func Open(ctx context.Context, client *http.Client, url string, o Options) (*Str
 		o.Pause = time.Second
 	}
 	s := &Stream{ctx: ctx, client: client, url: url, o: o, size: -1, at: o.From, version: o.Version}
-	return s, s.resume()
+	if err := s.resume(); err != nil {
+		return nil, err
+	}
+	if o.Version != "" && s.version != o.Version {
+		_ = s.body.Close()
+		return nil, fault.New(fault.Conflict, "%s: is another version than it was", url)
+	}
+	return s, nil
 }
 
 // check refuses what is not HTTP before anybody connects.
