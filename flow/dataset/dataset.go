@@ -14,6 +14,7 @@ type Dataset struct {
 	Project   int64
 	Name      string // unique among the project's datasets
 	Rules     Rules
+	Revision  int64 // of the rules, from 1; grows with every change
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

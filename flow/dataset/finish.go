@@ -346,6 +346,9 @@ func (s *Service) completed(ctx context.Context, p *preparationRow, row preparat
 		if err != nil {
 			return err
 		}
+		if err := s.renewed(ctx, tx, p.DatasetID); err != nil {
+			return err
+		}
 		return announce(ctx, tx, *p, "complete")
 	})
 }

@@ -35,6 +35,10 @@ var (
 	finishKind = job.Kind[preparationArgs]{Name: "dataset.finish", Queue: job.Hash, Timeout: long, Unique: true}
 	removeKind = job.Kind[preparationArgs]{Name: "dataset.remove", Queue: job.Light, Unique: true}
 	sweepKind  = job.Kind[sweepArgs]{Name: "dataset.sweep", Queue: job.Light, Unique: true}
+
+	signKind    = job.Kind[nameArgs]{Name: "dataset.sign", Queue: job.Light, Unique: true}
+	deliverKind = job.Kind[deliverArgs]{Name: "dataset.deliver", Queue: job.Net, Unique: true}
+	renewKind   = job.Kind[sweepArgs]{Name: "dataset.renew", Queue: job.Light, Unique: true}
 )
 
 // Handlers returns the work this package does.
@@ -48,12 +52,18 @@ func (s *Service) Handlers() []job.Handler {
 		finishKind.Handle(s.runFinish, s.deadStage),
 		removeKind.Handle(s.runRemove, nil),
 		sweepKind.Handle(func(ctx context.Context, _ sweepArgs) error { return s.sweep(ctx) }, nil),
+		signKind.Handle(s.runSign, nil),
+		deliverKind.Handle(s.runDeliver, nil),
+		renewKind.Handle(func(ctx context.Context, _ sweepArgs) error { return s.runRenew(ctx) }, nil),
 	}
 }
 
 // Schedules returns the work this package does regularly.
 func (s *Service) Schedules() []job.Schedule {
-	return []job.Schedule{{Name: "dataset.sweep", Kind: sweepKind.Name, Args: sweepArgs{}, Every: time.Hour}}
+	return []job.Schedule{
+		{Name: "dataset.sweep", Kind: sweepKind.Name, Args: sweepArgs{}, Every: time.Hour},
+		{Name: "dataset.renew", Kind: renewKind.Name, Args: sweepArgs{}, Every: 10 * time.Minute},
+	}
 }
 
 // errRest ends work whose preparation or chunk rests, is removed, or is in

@@ -153,6 +153,9 @@ func (s *Service) remove(ctx context.Context, tx *db.Tx, row *preparationRow) er
 	if err := job.Enqueue(ctx, s.jobs, tx, removeKind, preparationArgs{row.ID}); err != nil {
 		return err
 	}
+	if err := s.renewed(ctx, tx, row.DatasetID); err != nil {
+		return err
+	}
 	return announce(ctx, tx, *row, "removed")
 }
 
@@ -181,6 +184,9 @@ func (s *Service) RemoveDataset(ctx context.Context, project, id int64, cars boo
 	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		now := s.now()
 		if err := removeDataset(ctx, tx, id, now); err != nil {
+			return err
+		}
+		if err := missing(s.withdraw(ctx, tx, id)); err != nil {
 			return err
 		}
 		if ids, err = idsOfPreparations(ctx, tx, id); err != nil {
@@ -247,6 +253,21 @@ func announce(ctx context.Context, tx *db.Tx, p preparationRow, what string) err
 type datasetFact struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
+}
+
+// nameFact is the data of the events of a dataset's name.
+type nameFact struct {
+	ID       int64  `json:"id"`
+	Name     string `json:"ipns"`
+	Index    string `json:"index,omitempty"`
+	Sequence int64  `json:"sequence"`
+}
+
+func announceName(ctx context.Context, tx *db.Tx, n nameRow, what string) error {
+	return event.Append(ctx, tx, event.Event{
+		At: n.UpdatedAt, Kind: "dataset." + what, Project: n.ProjectID, Subject: fmt.Sprintf("dataset/%d", n.DatasetID),
+		Data: event.JSON(nameFact{n.DatasetID, n.Name, n.Target, n.Sequence}),
+	})
 }
 
 func announceDataset(ctx context.Context, tx *db.Tx, d Dataset, what string, now time.Time) error {

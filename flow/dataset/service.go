@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/indexdag"
 	"github.com/firth-project/firth/base/job"
 	"github.com/firth-project/firth/base/source"
 	"github.com/firth-project/firth/flow/piece"
@@ -36,6 +38,9 @@ type Settings struct {
 	Checkpoint   int64         // bytes between two points a chunk goes on from; 0 is 1 GiB
 	Interval     time.Duration // between two looks at the rows while working; 0 is 2 s
 	Backoff      time.Duration // after a first failure, doubling up to 15 minutes; 0 is 5 s
+
+	Routers      []*indexdag.Router // that are given the records of names
+	NameValidity time.Duration      // of a record; 0 is 7 days. It is renewed after a third of that, daily at least
 }
 
 // Service is the only way to datasets.
@@ -64,6 +69,9 @@ func New(d *db.DB, blobs blob.Store, blocks dag.Putter, pieces *piece.Service, j
 	if s.Backoff <= 0 {
 		s.Backoff = 5 * time.Second
 	}
+	if s.NameValidity <= 0 {
+		s.NameValidity = 7 * 24 * time.Hour
+	}
 	return &Service{
 		db: d, blobs: blobs, blocks: blocks, pieces: pieces, jobs: jobs, seal: seal, clock: clock, log: log, settings: s,
 		sources: map[int64]openSource{}, busy: map[string]bool{},
@@ -91,7 +99,7 @@ func (s *Service) Create(ctx context.Context, project int64, name string, rules 
 	if err := checkName(name); err != nil {
 		return Dataset{}, err
 	}
-	d := Dataset{Project: project, Name: name, Rules: rules, CreatedAt: s.now()}
+	d := Dataset{Project: project, Name: name, Rules: rules, Revision: 1, CreatedAt: s.now()}
 	d.UpdatedAt = d.CreatedAt
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := insertDataset(ctx, tx, &d); err != nil {
@@ -107,21 +115,50 @@ func (s *Service) Create(ctx context.Context, project int64, name string, rules 
 	return d, err
 }
 
-// SetRules changes the rules for preparations that begin from now on.
+// SetRules changes the rules for preparations that begin from now on; one that
+// runs keeps those it began with.
 func (s *Service) SetRules(ctx context.Context, project, id int64, rules Rules) (Dataset, error) {
-	rules, err := rules.complete()
-	if err != nil {
-		return Dataset{}, err
-	}
-	var d Dataset
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+	return s.ChangeRules(ctx, project, id, 0, func(Rules) Rules { return rules })
+}
+
+// ChangeRules is SetRules with the rules that change makes of those that hold.
+// Where they are no longer those of a revision it is a Conflict; revision 0 is
+// whichever holds.
+func (s *Service) ChangeRules(ctx context.Context, project, id, revision int64, change func(Rules) Rules) (d Dataset, err error) {
+	set := func(ctx context.Context, tx *db.Tx) (err error) {
 		if d, err = datasetByID(ctx, tx, project, id); err != nil {
 			return err
 		}
+		if revision != 0 && revision != d.Revision {
+			return fault.New(fault.Conflict, "dataset %q: its rules are at revision %d, not %d; look at them again", d.Name, d.Revision, revision)
+		}
+		rules, err := change(d.Rules).complete()
+		if err != nil || reflect.DeepEqual(rules, d.Rules) {
+			return err
+		}
 		d.Rules, d.UpdatedAt = rules, s.now()
-		return setRules(ctx, tx, d)
-	})
+		if err := setRules(ctx, tx, &d); err != nil {
+			return err
+		}
+		return announceDataset(ctx, tx, d, "changed", d.UpdatedAt)
+	}
+	if revision != 0 {
+		err = s.db.Tx(ctx, set)
+	} else {
+		err = s.insist(ctx, set)
+	}
 	return d, err
+}
+
+// insist makes a change anew when somebody else was quicker between its reading
+// and its writing, a few times before its caller hears of the conflict.
+func (s *Service) insist(ctx context.Context, change func(context.Context, *db.Tx) error) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		if err := s.db.Tx(ctx, change); !fault.Is(err, fault.Conflict) || try == tries {
+			return err
+		}
+	}
 }
 
 // Get returns a dataset of the project by its id or its name.

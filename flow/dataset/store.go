@@ -27,13 +27,14 @@ type datasetRow struct {
 	ProjectID int64     `bun:"project_id"`
 	Name      string    `bun:"name"`
 	Rules     Rules     `bun:"rules,type:text"`
+	Revision  int64     `bun:"revision"`
 	Removed   bool      `bun:"removed"`
 	CreatedAt time.Time `bun:"created_at"`
 	UpdatedAt time.Time `bun:"updated_at"`
 }
 
 func (r datasetRow) dataset() Dataset {
-	return Dataset{ID: r.ID, Project: r.ProjectID, Name: r.Name, Rules: r.Rules, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
+	return Dataset{ID: r.ID, Project: r.ProjectID, Name: r.Name, Rules: r.Rules, Revision: r.Revision, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
 }
 
 type sourceRow struct {
@@ -56,7 +57,7 @@ func (r sourceRow) source() Source {
 // Datasets.
 
 func insertDataset(ctx context.Context, tx *db.Tx, d *Dataset) error {
-	row := &datasetRow{ProjectID: d.Project, Name: d.Name, Rules: d.Rules, CreatedAt: d.CreatedAt, UpdatedAt: d.CreatedAt}
+	row := &datasetRow{ProjectID: d.Project, Name: d.Name, Rules: d.Rules, Revision: d.Revision, CreatedAt: d.CreatedAt, UpdatedAt: d.CreatedAt}
 	_, err := tx.NewInsert().Model(row).On("CONFLICT (project_id, name) WHERE NOT removed DO NOTHING").Returning("id").Exec(ctx)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && row.ID == 0 {
 		return fault.New(fault.Conflict, "dataset %q: this project has one of that name already", d.Name)
@@ -92,10 +93,12 @@ func datasets(ctx context.Context, q bun.IDB, project int64, f Filter) ([]Datase
 	return mapped(rows, datasetRow.dataset), fault.Wrap(err, "list datasets of project %d", project)
 }
 
-func setRules(ctx context.Context, tx *db.Tx, d Dataset) error {
-	res, err := tx.NewUpdate().Model((*datasetRow)(nil)).Set("rules = ?, updated_at = ?", asText(d.Rules), d.UpdatedAt).
-		Where("id = ? AND NOT removed", d.ID).Exec(ctx)
-	return db.One(res, err, "rules of dataset %d", d.ID)
+// setRules replaces the rules of the dataset's revision, which moves on.
+func setRules(ctx context.Context, tx *db.Tx, d *Dataset) error {
+	res, err := tx.NewUpdate().Model((*datasetRow)(nil)).Set("rules = ?, revision = revision + 1, updated_at = ?", asText(d.Rules), d.UpdatedAt).
+		Where("id = ? AND revision = ? AND NOT removed", d.ID, d.Revision).Exec(ctx)
+	d.Revision++
+	return db.One(res, err, "rules of dataset %q", d.Name)
 }
 
 func removeDataset(ctx context.Context, tx *db.Tx, id int64, now time.Time) error {
