@@ -45,7 +45,7 @@ func run(told io.Writer, dir, access, secret string) error {
 	if err != nil {
 		return err
 	}
-	files, err := posix.New(buckets, side, posix.PosixOpts{SideCarDir: attributes, Concurrency: 64})
+	files, err := posix.New(buckets, side, posix.PosixOpts{SideCarDir: attributes, Concurrency: 64, CopyObjectThreshold: 5 << 30})
 	if err != nil {
 		return err
 	}
