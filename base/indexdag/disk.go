@@ -229,7 +229,7 @@ func (t *fetching) decode(e Entry, from *outFile) (*outFile, error) {
 	if err != nil {
 		return from, err
 	}
-	err = t.undo(e, io.NewSectionReader(from.f, 0, e.stored()), out.f)
+	err = t.f.undo(t.h, io.NewSectionReader(from.f, 0, e.stored()), out.f, e.Size)
 	if err != nil {
 		out.discard()
 		return from, err
@@ -238,14 +238,15 @@ func (t *fetching) decode(e Entry, from *outFile) (*outFile, error) {
 	return out, nil
 }
 
-func (t *fetching) undo(e Entry, r io.Reader, w io.Writer) error {
-	if t.h.Encryption != "" {
+// undo undoes encryption and compression of what unpacks to size bytes.
+func (f *Fetcher) undo(h Header, r io.Reader, w io.Writer, size int64) error {
+	if h.Encryption != "" {
 		var err error
-		if r, err = age.Decrypt(r, t.f.o.Identities...); err != nil {
+		if r, err = age.Decrypt(r, f.o.Identities...); err != nil {
 			return fault.New(fault.Forbidden, "decrypt: %w", err)
 		}
 	}
-	if t.h.Compression != "" {
+	if h.Compression != "" {
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return fault.New(fault.Invalid, "decompress: %w", err)
@@ -253,9 +254,9 @@ func (t *fetching) undo(e Entry, r io.Reader, w io.Writer) error {
 		defer z.Close()
 		r = z
 	}
-	n, err := io.Copy(w, io.LimitReader(r, e.Size+1)) // no more than was promised, whatever it unpacks to
-	if err == nil && n != e.Size {
-		err = fault.New(fault.Invalid, "unpacks to other than the %d bytes the index says", e.Size)
+	n, err := io.Copy(w, io.LimitReader(r, size+1)) // no more than was promised, whatever it unpacks to
+	if err == nil && n != size {
+		err = fault.New(fault.Invalid, "unpacks to other than the %d bytes the index says", size)
 	}
 	return diskError(err)
 }

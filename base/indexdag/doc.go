@@ -27,9 +27,15 @@
 //	         {name, type: "dir", size, files, link, [cid, mtime]}
 //	         {name, type: "link", target, cid, [mtime, sources]}
 //	sources  [source], or link to {type: "sources", entries or pages}
-//	source   {piece: CID v2, cid, offset, length, car: [offset, length, …], [path]}
+//	source   {piece: CID v2, cid, offset, length, car: [offset, length, …], [path], [plain: [offset, length]]}
 //	pieces   {type: "pieces", entries: [{cid, root, size}]} or {…, pages}
 //	page     {count, first, link}
+//
+// Of a file that was encrypted or compressed, offsets and lengths of sources are
+// those of what is stored. One too large for a piece was cut before: each source
+// is then encoded by itself, and plain says which bytes of the file it holds. A
+// reader that does not know plain finds zstd frames one behind the other, which
+// are one stream, or fails at the second age file.
 //
 // Entries are in byte order of their names, a directory's being "name/", so
 // that a walk is in byte order of whole paths; first is that name of a page's

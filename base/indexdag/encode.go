@@ -202,6 +202,10 @@ func appendSource(b []byte, s Source) []byte {
 		f.name("path", s.Path)
 	}
 	f.cid("piece", s.Piece)
+	if s.alone() {
+		f.key("plain")
+		f.b = appendInt(appendInt(appendHead(f.b, majorList, 2), s.Plain.Offset), s.Plain.Length)
+	}
 	f.int("length", s.Length)
 	f.int("offset", s.Offset)
 	return f.end()

@@ -1,6 +1,7 @@
 package indexdag
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -90,8 +91,12 @@ type Source struct {
 	Piece  cid.Cid // piece CID v2; undefined in indexes of version 1
 	Cid    cid.Cid // root of the file, or of a readable file of the part, whose DAG is in the piece
 	Path   string  // below the piece's own root; "" when it is the entry's own
-	Offset int64   // bytes of the file before what is here
-	Length int64   // bytes of the file that are here
+	Offset int64   // bytes of the file, as it is stored, before what is here
+	Length int64   // bytes of the file, as it is stored, that are here
+
+	// Plain is set where an encrypted or compressed file was cut: what is here is
+	// then encoded by itself, and these are the bytes of the file that it holds.
+	Plain Range
 
 	// CAR is where the sections of the part's blocks stand in the CAR of the
 	// piece, nodes included, in any order. A block that is not there, because it
@@ -178,7 +183,10 @@ func (e Entry) check() error {
 	case e.Kind == Symlink && len(e.Sources) == 0:
 		return nil
 	}
-	return fault.Wrap(covers(e.Sources, e.sourceSpan()), "%.200q", e.Path)
+	if err := covers(e.Sources, e.sourceSpan()); err != nil {
+		return fault.Wrap(err, "%.200q", e.Path)
+	}
+	return fault.Wrap(coversPlain(e.Sources, e.Size), "%.200q", e.Path)
 }
 
 // sourceSpan is how many bytes the sources have to cover.
@@ -212,3 +220,30 @@ func covers(sources []Source, size int64) error {
 	}
 	return nil
 }
+
+// coversPlain makes sure that what sources unpack to, each by itself, is all of
+// size bytes, if any of them says so. The sources are known to cover the file
+// as it is stored.
+func coversPlain(sources []Source, size int64) error {
+	if !slices.ContainsFunc(sources, Source.alone) {
+		return nil
+	}
+	var last Source
+	end := int64(0)
+	for i, s := range sources {
+		if i > 0 && s.Offset == last.Offset && s.Length == last.Length && s.Plain == last.Plain {
+			continue
+		}
+		if !s.alone() || s.Plain.Offset != end || s.Plain.Length > size-end {
+			return fault.New(fault.Invalid, "source %d: unpacks to bytes %d to %d, the next are %d of %d", i, s.Plain.Offset, s.Plain.Offset+s.Plain.Length, end, size)
+		}
+		end, last = end+s.Plain.Length, s
+	}
+	if end != size {
+		return fault.New(fault.Invalid, "sources unpack to %d of %d bytes", end, size)
+	}
+	return nil
+}
+
+// alone reports whether what is here is encoded by itself.
+func (s Source) alone() bool { return s.Plain.Length > 0 }

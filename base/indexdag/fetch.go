@@ -254,69 +254,6 @@ func (t *fetching) fetch(ctx context.Context, u unit) error {
 	return nil
 }
 
-// make gets one file to a temporary place.
-func (t *fetching) make(ctx context.Context, e Entry, held map[cid.Cid][]byte) (*outFile, error) {
-	out, err := t.create(t.local(e), "")
-	if err != nil {
-		return nil, err
-	}
-	if held != nil {
-		s := e.Sources[0]
-		err = t.f.copyPart(ctx, t.f.within(s.Piece, held), s, out.f)
-	} else {
-		err = t.parts(ctx, e, out.f)
-	}
-	if err == nil {
-		err = diskError(out.f.Truncate(e.stored()))
-	}
-	if err == nil && t.h.encoded() {
-		out, err = t.decode(e, out)
-	}
-	if err != nil {
-		out.discard()
-		return nil, err
-	}
-	return out, nil
-}
-
-// parts gets all parts of a file; of several sources for one, the first that
-// has it.
-func (t *fetching) parts(ctx context.Context, e Entry, out *os.File) error {
-	var all []Source
-	for s, err := range t.r.Sources(ctx, e) {
-		if err != nil {
-			return err
-		}
-		all = append(all, s)
-	}
-	if err := covers(all, e.stored()); err != nil {
-		return fault.Wrap(err, "the index is wrong")
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(2)
-	for i := 0; i < len(all) && ctx.Err() == nil; {
-		same := all[i : i+1]
-		for i++; i < len(all) && all[i].Offset == same[0].Offset && all[i].Length == same[0].Length; i++ {
-			same = same[:len(same)+1]
-		}
-		g.Go(func() error {
-			var errs []string
-			var last error
-			for _, s := range same {
-				if last = t.f.part(ctx, s, out, e.stored()); last == nil || ctx.Err() != nil {
-					return last
-				}
-				errs = append(errs, last.Error())
-			}
-			if len(errs) == 1 {
-				return last
-			}
-			return fault.New(fault.KindOf(last), "%s", strings.Join(errs, "; "))
-		})
-	}
-	return g.Wait()
-}
-
 // publish syncs files and gives them their names, then syncs the directories.
 func (t *fetching) publish(entries []Entry, made []*outFile) {
 	var synced sync.WaitGroup

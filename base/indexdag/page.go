@@ -238,6 +238,14 @@ func (d *decoder) source() (s Source, err error) {
 			s.Length, err = d.size()
 		case "car":
 			s.CAR, err = d.ranges()
+		case "plain":
+			var plain []Range
+			if plain, err = d.ranges(); err == nil && len(plain) != 1 {
+				err = d.bad("a source that unpacks to other than one range")
+			}
+			if err == nil {
+				s.Plain = plain[0]
+			}
 		default:
 			err = d.skip()
 		}

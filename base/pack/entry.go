@@ -31,13 +31,21 @@ type Entry struct {
 	//
 	// A Length of -1 is a file that is changed on its way, compressed or
 	// encrypted: Size is the most it can come to and its File must be a Streamer.
-	// The index cannot bring its bytes back, so such files need Job.Export.
+	// Made of a part of the file, it is the Span bytes from Offset on, and stands
+	// in the piece as a file of its own. The index cannot bring its bytes back, so
+	// such files need Job.Export.
 	Offset, Length int64
+	Span           int64
 	Target         string // of a Symlink
 }
 
 // part reports whether the entry is less than a whole file.
-func (e Entry) part() bool { return e.Length >= 0 && (e.Offset != 0 || e.Length != e.Size) }
+func (e Entry) part() bool {
+	return e.Span > 0 || e.Length >= 0 && (e.Offset != 0 || e.Length != e.Size)
+}
+
+// end is the byte of the file that the entry ends before.
+func (e Entry) end() int64 { return e.Offset + max(e.Length, e.Span) }
 
 // stream reports whether the length is not known before the end.
 func (e Entry) stream() bool { return e.Kind == Regular && e.Length < 0 }
@@ -65,15 +73,17 @@ type Opener interface {
 // beginning.
 type Streamer interface {
 	File
-	// Stream returns the bytes. It is called once; ReadAt is not called then.
-	Stream() io.Reader
+	// Stream returns what the span bytes of the file from an offset on become, or
+	// all of them if span is 0. It is called once; ReadAt is not called then.
+	Stream(offset, span int64) io.Reader
 }
 
 // Outcome is what became of an entry.
 type Outcome struct {
 	Entry   int64  // its number, from 0
 	Skipped string // why it is not in the piece; "" if it is
-	// Link is the file or symbolic link; of a part, and of a directory, it is zero.
+	// Link is the file or symbolic link; of a part that is no stream, and of a
+	// directory, it is zero.
 	Link dag.Link
 	// Tops are the finished nodes of the file that are in the piece: of a whole
 	// file the root alone, of a part what dag.JoinFile wants.

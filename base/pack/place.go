@@ -129,7 +129,7 @@ func (p *packer) done(f *file) error {
 	switch {
 	case f.entry.Kind == Directory:
 		return p.outcomes.add(outcomeDirectory, Outcome{})
-	case f.entry.Kind == Regular && f.entry.part():
+	case f.entry.Kind == Regular && f.entry.part() && f.stream == nil:
 		kind = outcomePart
 	}
 	if kind == outcomeWhole && len(f.tops) != 1 {

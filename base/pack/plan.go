@@ -77,7 +77,8 @@ func (p *planner) next(e Entry, prof dag.Profile) (reason string, err error) {
 // follows reports whether e is a later part of the same file.
 func follows(last, e Entry) bool {
 	return e.Kind == Regular && last.Kind == Regular && last.Path == e.Path && e.part() && last.part() &&
-		last.Size == e.Size && last.ID == e.ID && last.Origin == e.Origin && last.Offset+last.Length <= e.Offset
+		last.stream() == e.stream() && (last.Size == e.Size || e.stream()) &&
+		last.ID == e.ID && last.Origin == e.Origin && last.end() <= e.Offset
 }
 
 // compareEntries orders entries by path, a directory's ending in a slash, and
@@ -108,9 +109,12 @@ func checkPart(e Entry, prof dag.Profile) error {
 		return fault.New(fault.Invalid, "entry %q: unknown kind %d", e.Path, e.Kind)
 	case e.Kind != Regular:
 		return nil
-	case e.stream() && e.Length == -1 && e.Offset == 0 && e.Size >= 0:
+	case e.stream():
+		if e.Length != -1 || e.Size < 0 || e.Offset < 0 || e.Span < 0 || e.Span == 0 && e.Offset > 0 || e.end() < e.Offset {
+			return fault.New(fault.Invalid, "entry %q: what becomes of %d bytes from %d, up to %d", e.Path, e.Span, e.Offset, e.Size)
+		}
 		return nil
-	case e.Offset < 0 || e.Length < 0 || e.Size < 0 || end < e.Offset || end > e.Size || e.Length == 0 && e.Size != 0:
+	case e.Span != 0 || e.Offset < 0 || e.Length < 0 || e.Size < 0 || end < e.Offset || end > e.Size || e.Length == 0 && e.Size != 0:
 		return fault.New(fault.Invalid, "entry %q: %d bytes from %d of a file of %d", e.Path, e.Length, e.Offset, e.Size)
 	case e.Offset%chunk != 0 || end%chunk != 0 && end != e.Size:
 		return fault.New(fault.Invalid, "entry %q: bytes %d to %d are not whole leaves of %d", e.Path, e.Offset, end, chunk)
@@ -151,7 +155,8 @@ func badEntry(e Entry) string {
 func digestEntry(before uint64, e Entry) uint64 {
 	h := fnv.New64a()
 	var b [9 * 8]byte
-	for i, n := range [...]uint64{before, uint64(e.Kind), uint64(e.Size), uint64(e.Offset), uint64(e.Length),
+	for i, n := range [...]uint64{before, uint64(e.Kind), uint64(e.Size), uint64(e.Offset),
+		uint64(e.Length - e.Span), // there is a Span only where Length is below 0
 		uint64(len(e.Origin)), uint64(len(e.Path)), uint64(len(e.At)), uint64(len(e.ID))} {
 		binary.LittleEndian.PutUint64(b[i*8:], n)
 	}

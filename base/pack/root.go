@@ -94,7 +94,7 @@ func (d *ownRoot) wait(p part) {
 
 // partName is the path of a part: "<file>.part-<first byte>-<end byte>".
 func partName(e Entry) string {
-	suffix := fmt.Sprintf(".part-%d-%d", e.Offset, e.Offset+e.Length)
+	suffix := fmt.Sprintf(".part-%d-%d", e.Offset, e.end())
 	dir := strings.LastIndexByte(e.Path, '/') + 1
 	if over := len(e.Path) - dir + len(suffix) - maxName + 8; over > 0 { // 8: see flush
 		return e.Path[:len(e.Path)-over] + suffix

@@ -90,7 +90,7 @@ func (p *packer) readNext(f *file, leaf []byte) (int, error) {
 		if !ok {
 			return 0, fault.New(fault.Internal, "entry %q: its length is not known, but its bytes do not come as a stream", f.entry.Path)
 		}
-		s.r = streamer.Stream()
+		s.r = streamer.Stream(f.entry.Offset, f.entry.Span)
 	}
 	n, err := io.ReadFull(s.r, leaf)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

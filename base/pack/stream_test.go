@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/fault"
 )
 
@@ -40,7 +42,12 @@ type flowingFile struct {
 func (f *flowingFile) ReadAt([]byte, int64) (int, error) {
 	panic("a stream is read from the first to the last byte")
 }
-func (f *flowingFile) Stream() io.Reader { return &flow{f, bytes.NewReader(f.data)} }
+func (f *flowingFile) Stream(offset, span int64) io.Reader {
+	if span == 0 {
+		span = int64(len(f.data))
+	}
+	return &flow{f, bytes.NewReader(f.data[offset:][:span])}
+}
 
 type flow struct {
 	*flowingFile
@@ -139,6 +146,52 @@ func TestStreamsAreCutOff(t *testing.T) {
 				t.Fatalf("read %d of %q (%t): %+v, want %+v", at, victim, unavailable, m, whole)
 			}
 			onlyCAR(t, j.Export)
+		}
+	}
+}
+
+// A file may come as several streams, each of which is a file of its own in the
+// piece, beside those that come later by name.
+func TestStreamsOfParts(t *testing.T) {
+	w := &world{}
+	w.put("cut", noise(1, 9000))
+	w.put("cut-off", noise(2, 10))
+	f := &flowing{world: w}
+	all := f.entries()
+	var entries []Entry
+	for _, span := range [][2]int64{{0, 3000}, {3000, 1}, {3001, 5999}} {
+		e := all[0]
+		e.ID, e.Size, e.Length, e.Offset, e.Span = "stream"+e.ID, span[1]+2000, -1, span[0], span[1]
+		entries = append(entries, e)
+	}
+	entries = append(entries, all[1])
+	j := tinyJob(t, w, entries)
+	j.Open, j.Export = f, t.TempDir()
+	m := ok(run(t.Context(), j, tinyBatch))(t)
+	if m.Skipped != 0 || m.Files != 4 {
+		t.Fatalf("%+v", m)
+	}
+	shelf := shelfOf{}
+	ok(dag.AddCAR(t.Context(), shelf, bytes.NewReader(ok(os.ReadFile(m.CAR))(t)), dag.CAROptions{}))(t)
+	for path, want := range map[string][]byte{
+		"cut.part-0-3000": w.files["cut"][:3000], "cut.part-3000-3001": w.files["cut"][3000:3001],
+		"cut.part-3001-9000": w.files["cut"][3001:], "cut-off": w.files["cut-off"],
+	} {
+		if !bytes.Equal(content(t, shelf, m.Root, path), want) {
+			t.Errorf("%s has other bytes", path)
+		}
+	}
+	for i, out := range gather(t, m.Outcomes) {
+		if out.Link.Size != []int64{3000, 1, 5999, 10}[i] || len(out.Tops) != 1 {
+			t.Errorf("outcome %+v", out)
+		}
+	}
+	for _, bad := range []Entry{{Length: -2}, {Length: -1, Offset: 1}, {Length: -1, Offset: -1, Span: 1}, {Length: -1, Offset: 1 << 62, Span: 1 << 62}, {Size: 1, Length: 1, Span: 1}} {
+		bad.Path, bad.ID = "cut", "x"
+		j := tinyJob(t, w, []Entry{bad})
+		j.Open, j.Export = f, t.TempDir()
+		if _, err := run(t.Context(), j, tinyBatch); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 }

@@ -79,7 +79,7 @@ type Part struct {
 	Piece          int64 // number of the piece; of the chunk as long as there is none
 	Offset, Length int64 // of the bytes in the file
 	CID            cid.Cid
-	Tops           []dag.Top // nodes of a split file, until JoinFile has joined them
+	Tops           []dag.Top // nodes of a split file, until JoinFile has joined them; of an encoded one the root of this part's stream, for good
 	CAROffset      int64     // of the first section with these bytes
 	CARLength      int64     // bytes of the sections
 }

@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"fmt"
 	"path"
 
 	"github.com/firth-project/firth/base/dag"
@@ -27,8 +26,10 @@ type cutter struct {
 	rules       Rules
 }
 
-// cost is what length bytes of a file take in a CAR.
+// cost is what length bytes of a file take in a CAR, at the most if they are
+// encoded on their way.
 func (c *cutter) cost(length int64) int64 {
+	length = c.rules.most(length)
 	leaves := max(1, (length+c.leaf-1)/c.leaf)
 	n := length + leaves*(sectionHead+linkCost)
 	if leaves > 1 {
@@ -80,15 +81,12 @@ func (c *cutter) take(r Record, from int64) (length int64, whole bool) {
 		c.charge(r, names)
 		return 0, true
 	}
-	if c.rules.encoded() {
-		return c.takeEncoded(r, names)
-	}
 	rest := r.Size - from
 	if c.used+names+c.cost(rest) <= c.most {
 		c.charge(r, names+c.cost(rest))
 		return rest, true
 	}
-	if c.used >= c.least && c.used > 0 {
+	if c.used > 0 && (c.used >= c.least || c.staysWhole(r)) {
 		return 0, false
 	}
 	length = c.part(rest, names)
@@ -99,26 +97,11 @@ func (c *cutter) take(r Record, from int64) (length int64, whole bool) {
 	return length, length == rest
 }
 
-// takeEncoded is take for a file whose length in the CAR is not known: it is
-// not cut.
-func (c *cutter) takeEncoded(r Record, names int64) (length int64, whole bool) {
-	n := names + c.cost(c.rules.most(r.Size))
-	if c.used > 0 && c.used+n > c.most {
-		return 0, false
-	}
-	c.charge(r, n)
-	return r.Size, true
-}
-
-// tooLarge reports why a file cannot be packed at all, if it cannot.
-func (c *cutter) tooLarge(r Record) string {
-	if !c.rules.encoded() || r.State != FilePending || r.Kind != KindFile {
-		return ""
-	}
-	if n := c.cost(c.rules.most(r.Size)) + new(cutter).names(r); n > c.most {
-		return fmt.Sprintf("its %d bytes are too many for one piece, and compressed or encrypted files are not cut; take larger pieces", r.Size)
-	}
-	return ""
+// staysWhole reports whether a file is not to be cut because a chunk of its own
+// takes it: each part of an encoded file is a stream of its own, and what
+// readers without this index find is then not the file.
+func (c *cutter) staysWhole(r Record) bool {
+	return c.rules.encoded() && c.cost(r.Size)+new(cutter).names(r) <= c.most
 }
 
 // part is how much of a file that does not fit goes into this chunk: even parts

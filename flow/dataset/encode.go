@@ -81,14 +81,17 @@ type encodedFile struct {
 
 func (r Rules) encode(f sourceFile) pack.File { return &encodedFile{sourceFile: f, rules: r} }
 
-// Stream returns the file compressed and then encrypted, as the rules say. The
-// reader is good until Close.
-func (f *encodedFile) Stream() io.Reader {
+// Stream returns the file, or a span of it, compressed and then encrypted, as
+// the rules say. The reader is good until Close.
+func (f *encodedFile) Stream(offset, span int64) io.Reader {
+	if span == 0 {
+		span = f.Item().Size
+	}
 	r, w := io.Pipe()
 	f.out, f.ended = r, make(chan struct{})
 	go func() {
 		defer close(f.ended)
-		w.CloseWithError(f.write(w))
+		w.CloseWithError(f.write(w, offset, span))
 	}()
 	return r
 }
@@ -102,7 +105,7 @@ func (f *encodedFile) Close() error {
 	return f.sourceFile.Close()
 }
 
-func (f *encodedFile) write(w io.Writer) error {
+func (f *encodedFile) write(w io.Writer, offset, span int64) error {
 	var layers []io.Closer // the outermost first
 	to, err := f.rules.recipients()
 	if err != nil {
@@ -122,10 +125,9 @@ func (f *encodedFile) write(w io.Writer) error {
 		}
 		w, layers = z, append(layers, z)
 	}
-	size := f.Item().Size
-	n, err := io.Copy(w, io.NewSectionReader(f.File, 0, size))
-	if err == nil && n != size {
-		err = fault.New(fault.Conflict, "changed since the scan: ends at byte %d of %d", n, size)
+	n, err := io.Copy(w, io.NewSectionReader(f.File, offset, span))
+	if err == nil && n != span {
+		err = fault.New(fault.Conflict, "changed since the scan: ends at byte %d of %d", offset+n, f.Item().Size)
 	}
 	for _, layer := range slices.Backward(layers) {
 		err = errors.Join(err, layer.Close())

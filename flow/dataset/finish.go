@@ -116,7 +116,7 @@ func (f *finisher) piece(ctx context.Context, id int64) (piece.Piece, error) {
 func (f *finisher) write(ctx context.Context, w io.Writer) error {
 	c := NewCatalogWriter(w)
 	f.index = indexdag.NewWriter(func(b blocks.Block) error { return f.put(ctx, b) }, indexdag.WriterOptions{})
-	root, err := f.s.tree(ctx, f.p.ID, f.p.Chunks+1, empty, f.prof, discard, func(r Record) error {
+	root, err := f.s.tree(ctx, *f.p, f.p.Chunks+1, empty, f.prof, discard, func(r Record) error {
 		if r.State == FilePacked {
 			for i := range r.Parts {
 				r.Parts[i].Piece = f.chunks[r.Parts[i].Piece]
@@ -163,9 +163,7 @@ func (f *finisher) add(ctx context.Context, r Record) error {
 	case KindLink:
 		e.Kind = indexdag.Symlink
 	}
-	if r.Kind == KindFile && f.p.Rules.encoded() {
-		e.Stored = r.Parts[0].Length
-	}
+	encoded := r.Kind == KindFile && f.p.Rules.encoded()
 	for _, part := range r.Parts {
 		if _, err := f.piece(ctx, part.Piece); err != nil {
 			return err
@@ -173,6 +171,13 @@ func (f *finisher) add(ctx context.Context, r Record) error {
 		src := indexdag.Source{
 			Piece: f.cids[part.Piece], Cid: part.CID, Offset: part.Offset, Length: part.Length,
 			CAR: []indexdag.Range{{Offset: part.CAROffset, Length: part.CARLength}},
+		}
+		if encoded && len(r.Parts) > 1 {
+			src.Plain = indexdag.Range{Offset: part.Offset, Length: part.Length}
+			src.Offset, src.Length = e.Stored, part.Tops[0].Size
+		}
+		if encoded {
+			e.Stored += src.Length
 		}
 		if len(r.Parts) > 1 {
 			src.Path = fmt.Sprintf("%s.part-%d-%d", r.Path, part.Offset, part.Offset+part.Length)

@@ -153,11 +153,15 @@ func (k *packing) entry(r Record) pack.Entry {
 	case KindDirectory:
 		e.Kind, e.Size, e.Length = pack.Directory, 0, 0
 	}
-	switch {
-	case len(r.Parts) > 0:
+	if len(r.Parts) > 0 {
 		e.Offset, e.Length = r.Parts[0].Offset, r.Parts[0].Length
-	case r.Kind == KindFile && k.p.Rules.encoded():
-		e.Size, e.Length = k.p.Rules.most(r.Size), -1
+	}
+	if r.Kind == KindFile && k.p.Rules.encoded() {
+		e.Size = k.p.Rules.most(e.Length)
+		if len(r.Parts) > 0 {
+			e.Span = e.Length
+		}
+		e.Length = -1
 	}
 	return e
 }
@@ -210,6 +214,9 @@ func (k *packing) became(r *Record, o pack.Outcome) error {
 		}
 		r.Parts = []Part{part}
 		return nil
+	}
+	if o.Link.Cid.Defined() { // a stream, whose length its top tells
+		o.Tops = []dag.Top{{Link: o.Link}}
 	}
 	file, err := dag.PartFile(k.prof, o.Tops, discard)
 	if err != nil {

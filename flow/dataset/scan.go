@@ -82,9 +82,6 @@ func (sc *scanner) run(ctx context.Context) error {
 		if d.Change == Same && r.State == FilePending && r.Kind != KindDirectory {
 			r.State, r.CID, r.TreeSize, r.Parts = FileCarried, d.Old.CID, d.Old.TreeSize, d.Old.Parts
 		}
-		if why := sc.cut.tooLarge(r); why != "" {
-			r.State, r.Reason = FileSkipped, why
-		}
 		if err := sc.take(ctx, r); err != nil {
 			return err
 		}

@@ -88,7 +88,7 @@ func (sp *spine) write(ctx context.Context, own iter.Seq2[Record, error], put fu
 		}
 		return err
 	}
-	root, err := sp.k.s.tree(ctx, sp.k.p.ID, sp.k.c.Ordinal, own, sp.k.prof, emit, nil)
+	root, err := sp.k.s.tree(ctx, sp.k.p, sp.k.c.Ordinal, own, sp.k.prof, emit, nil)
 	if errors.Is(err, errFull) {
 		sp.Full = true
 		return nil
@@ -100,10 +100,10 @@ func (sp *spine) write(ctx context.Context, own iter.Seq2[Record, error], put fu
 // tree makes the dataset's directories of what the chunks before an ordinal,
 // and then last, say, and returns the root. Each whole record is also given to
 // visit, if there is one.
-func (s *Service) tree(ctx context.Context, preparation, before int64, last iter.Seq2[Record, error], prof dag.Profile,
+func (s *Service) tree(ctx context.Context, p preparationRow, before int64, last iter.Seq2[Record, error], prof dag.Profile,
 	emit func(blocks.Block) error, visit func(Record) error) (string, error) {
 	dirs := dag.NewDirectoryWriter(prof, emit)
-	for r, err := range whole(s.outcomes(ctx, preparation, before, last), prof, emit) {
+	for r, err := range whole(s.outcomes(ctx, p.ID, before, last), joiner{prof, p.Rules.encoded(), emit}) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -181,7 +181,7 @@ func (s *Service) outcomesOf(ctx context.Context, c chunkRow, err error) iter.Se
 // whole joins the parts of files that were cut, which follow one another, and
 // emits the nodes that join them. A file that is not there as a whole is
 // skipped as a whole.
-func whole(records iter.Seq2[Record, error], prof dag.Profile, emit func(blocks.Block) error) iter.Seq2[Record, error] {
+func whole(records iter.Seq2[Record, error], j joiner) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var cut *Record
 		flush := func() (bool, error) {
@@ -190,7 +190,7 @@ func whole(records iter.Seq2[Record, error], prof dag.Profile, emit func(blocks.
 			}
 			r := *cut
 			cut = nil
-			if err := joinParts(&r, prof, emit); err != nil {
+			if err := j.join(&r); err != nil {
 				return false, err
 			}
 			return yield(r, nil), nil
@@ -234,8 +234,15 @@ func part(r Record) bool {
 	return r.Kind == KindFile && r.State != FileCarried && len(r.Parts) > 0 && !r.CID.Defined()
 }
 
-// joinParts makes one record of the parts of a file.
-func joinParts(r *Record, prof dag.Profile, emit func(blocks.Block) error) error {
+// joiner makes the nodes above the parts of files.
+type joiner struct {
+	prof    dag.Profile
+	encoded bool // each part is a stream of its own
+	emit    func(blocks.Block) error
+}
+
+// join makes one record of the parts of a file.
+func (j joiner) join(r *Record) (err error) {
 	end := int64(0)
 	var tops []dag.Top
 	for i := range r.Parts {
@@ -243,7 +250,9 @@ func joinParts(r *Record, prof dag.Profile, emit func(blocks.Block) error) error
 			end += r.Parts[i].Length
 		}
 		tops = append(tops, r.Parts[i].Tops...)
-		r.Parts[i].Tops = nil
+		if !j.encoded {
+			r.Parts[i].Tops = nil
+		}
 	}
 	if r.State == FilePacked && end != r.Size {
 		r.State, r.Reason = FileSkipped, fmt.Sprintf("%d of its %d bytes were packed", end, r.Size)
@@ -252,7 +261,12 @@ func joinParts(r *Record, prof dag.Profile, emit func(blocks.Block) error) error
 		r.Parts = nil
 		return nil
 	}
-	root, err := dag.JoinFile(prof, r.Size, tops, emit)
+	var root dag.Entry
+	if j.encoded { // the file is its streams, one behind the other
+		root, err = dag.PartFile(j.prof, tops, j.emit)
+	} else {
+		root, err = dag.JoinFile(j.prof, r.Size, tops, j.emit)
+	}
 	if err != nil {
 		return fault.Wrap(err, "%q", r.Path)
 	}
