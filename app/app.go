@@ -46,6 +46,7 @@ type App struct {
 	roles      []Role
 	firstToken string
 	drain      time.Duration // for jobs
+	temporary  bool          // the home is thrown away at the end: nothing in it waits for the disk
 
 	apiDoor     *door
 	gatewayDoor *door // equal to apiDoor where both share an address
@@ -134,7 +135,11 @@ func (a *App) openStores(ctx context.Context, cfg Config) (s stores, err error) 
 	if url == "" {
 		url = "sqlite:" + s.home.Path("firth.db")
 	}
-	if s.db, err = db.Open(ctx, url, a.log); err != nil {
+	openDB, openBlobs := db.Open, disk.Open
+	if a.temporary {
+		openDB, openBlobs = db.OpenTemporary, disk.OpenTemporary
+	}
+	if s.db, err = openDB(ctx, url, a.log); err != nil {
 		return s, err
 	}
 	a.opened(s.db)
@@ -145,10 +150,10 @@ func (a *App) openStores(ctx context.Context, cfg Config) (s stores, err error) 
 	if blobDir == "" {
 		blobDir = s.home.Path("blob")
 	}
-	if s.blobs, err = disk.Open(blobDir); err != nil {
+	if s.blobs, err = openBlobs(blobDir); err != nil {
 		return s, err
 	}
-	o := block.Options{Log: a.log}
+	o := block.Options{Log: a.log, Temporary: a.temporary}
 	if s.db.Engine() == db.PostgreSQL { // processes may be apart: the blob store is where they meet
 		o.Shared = s.blobs
 	}
@@ -241,6 +246,7 @@ func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piec
 	}
 	datasets := dataset.New(in.db, in.blobs, in.blocks, pieces, in.jobs, safe, clock, a.log, dataset.Settings{
 		WorkDir: work, Worker: workerName(), Workers: cfg.Dataset.Workers, MinPieceSize: cfg.Piece.MinSize, Checkpoint: cfg.Dataset.Checkpoint,
+		Temporary: a.temporary,
 	})
 	pieces.ReadFrom(datasets)
 	return pieces, datasets, nil

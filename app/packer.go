@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"os"
@@ -30,9 +31,13 @@ type Packer struct {
 const packerDrain = 100 * time.Millisecond
 
 // OpenPacker opens a home to pack in. The caller runs what it returns; Run
-// closes it.
-func OpenPacker(ctx context.Context, cfg Config, log *slog.Logger) (_ *Packer, err error) {
-	a := &App{log: log, drain: packerDrain}
+// closes it. In a temporary home nothing waits for the disk but CARs that are
+// written elsewhere.
+func OpenPacker(ctx context.Context, cfg Config, temporary bool, log *slog.Logger) (_ *Packer, err error) {
+	a := &App{log: log, drain: packerDrain, temporary: temporary}
+	if temporary && cfg.Secret == "" {
+		cfg.Secret = rand.Text()
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -29,6 +29,10 @@ type Options struct {
 	// Shared, when set, is where the segments live: several processes may open
 	// stores over it, each with a directory of its own for the index.
 	Shared blob.Store
+
+	// Temporary is for a store that nobody wants any more when the machine has
+	// lost its power: nothing waits for the disk.
+	Temporary bool
 }
 
 // Store is a block store. Make it with Open. All methods may be called at the
@@ -93,7 +97,11 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if o.Shared != nil {
 		h, err = openShared(ctx, dir, lock, o)
 	} else {
-		h, err = openLog(ctx, osFiles{dir: dir}, lock, o.Log, o.tuning())
+		fs := files(osFiles{dir: dir})
+		if o.Temporary {
+			fs = temporaryFiles{fs}
+		}
+		h, err = openLog(ctx, fs, lock, o.Log, o.tuning())
 	}
 	if err != nil {
 		_ = lock.Close()

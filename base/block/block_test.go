@@ -19,7 +19,7 @@ func open(t *testing.T, dir string, o block.Options) *block.Store {
 }
 
 func TestLocal(t *testing.T) {
-	for name, o := range map[string]block.Options{"one segment": {}, "small segments": {SegmentBytes: 10_000}} {
+	for name, o := range map[string]block.Options{"one segment": {}, "small segments": {SegmentBytes: 10_000}, "temporary": {Temporary: true}} {
 		t.Run(name, func(t *testing.T) {
 			blocktest.Run(t, func(t *testing.T) func() *block.Store {
 				dir := t.TempDir()

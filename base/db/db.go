@@ -40,13 +40,24 @@ type DB struct {
 // synchronous FULL, foreign keys on. There is no in-memory database: two pools
 // would see two of them. Use a file in a temporary folder.
 func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
+	return open(ctx, url, log, true)
+}
+
+// OpenTemporary opens a database that nobody wants any more when the machine
+// has lost its power: on SQLite a commit does not wait for the disk. A killed
+// process loses nothing that was committed, as with Open.
+func OpenTemporary(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
+	return open(ctx, url, log, false)
+}
+
+func open(ctx context.Context, url string, log *slog.Logger, durable bool) (*DB, error) {
 	d := &DB{url: url, log: log}
 	var err error
 	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
 	case "sqlite":
 		d.engine = SQLite
 		d.bell = newBell()
-		d.write, d.read, err = openSQLite(ctx, rest)
+		d.write, d.read, err = openSQLite(ctx, rest, durable)
 	case "postgres", "postgresql":
 		d.engine = PostgreSQL
 		d.write, d.bell, err = openPostgres(ctx, url)

@@ -179,3 +179,18 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
+
+// How long a commit has to last is decided once, when the database is opened.
+func TestDurability(t *testing.T) {
+	for want, open := range map[int]func(context.Context, string, *slog.Logger) (*db.DB, error){2: db.Open, 0: db.OpenTemporary} {
+		d, err := open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "firth.db"), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		var got int
+		if err := d.SQL().QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&got); err != nil || got != want {
+			t.Errorf("synchronous is %d (%v), want %d", got, err, want)
+		}
+	}
+}

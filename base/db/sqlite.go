@@ -18,7 +18,7 @@ import (
 // and they share the processors with everything else.
 const sqliteReaders = 8
 
-func openSQLite(ctx context.Context, path string) (write, read *bun.DB, err error) {
+func openSQLite(ctx context.Context, path string, durable bool) (write, read *bun.DB, err error) {
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///") {
 		return nil, nil, fault.New(fault.Invalid, "database URL: sqlite needs the path of a file, got %q", path)
 	}
@@ -27,11 +27,11 @@ func openSQLite(ctx context.Context, path string) (write, read *bun.DB, err erro
 	}
 	// The writer comes first: it creates the file and turns WAL on, which a
 	// connection that may only read could not.
-	if write, err = openSQLitePool(ctx, path, "immediate", false); err != nil {
+	if write, err = openSQLitePool(ctx, path, sqliteDSN(path, "immediate", durable, false)); err != nil {
 		return nil, nil, err
 	}
 	write.SetMaxOpenConns(1)
-	if read, err = openSQLitePool(ctx, path, "deferred", true); err != nil {
+	if read, err = openSQLitePool(ctx, path, sqliteDSN(path, "deferred", durable, true)); err != nil {
 		write.Close()
 		return nil, nil, err
 	}
@@ -40,8 +40,8 @@ func openSQLite(ctx context.Context, path string) (write, read *bun.DB, err erro
 	return write, read, nil
 }
 
-func openSQLitePool(ctx context.Context, path, lock string, readOnly bool) (*bun.DB, error) {
-	pool, err := sql.Open("sqlite", sqliteDSN(path, lock, readOnly))
+func openSQLitePool(ctx context.Context, path, dsn string) (*bun.DB, error) {
+	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fault.Wrap(err, "open database %s", path)
 	}
@@ -54,12 +54,16 @@ func openSQLitePool(ctx context.Context, path, lock string, readOnly bool) (*bun
 
 // sqliteDSN escapes the path into a file: URI, so that ?, # and % in a folder's
 // name stay what they are.
-func sqliteDSN(path, lock string, readOnly bool) string {
+func sqliteDSN(path, lock string, durable, readOnly bool) string {
+	synchronous := "synchronous(FULL)"
+	if !durable {
+		synchronous = "synchronous(OFF)"
+	}
 	q := url.Values{
 		"_pragma": {
 			"busy_timeout(10000)",
 			"journal_mode(WAL)",
-			"synchronous(FULL)",
+			synchronous,
 			"foreign_keys(1)",
 		},
 		"_txlock": {lock},

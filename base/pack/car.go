@@ -32,7 +32,7 @@ type car struct {
 }
 
 // createCAR begins the CAR of a working directory in the directory export.
-func createCAR(dir, export string, limit int64) (*car, error) {
+func createCAR(dir, export string, limit int64, durable bool) (*car, error) {
 	if err := os.MkdirAll(export, 0o755); err != nil {
 		return nil, diskError(err, export, 0)
 	}
@@ -45,7 +45,7 @@ func createCAR(dir, export string, limit int64) (*car, error) {
 		return nil, err
 	}
 	name := filepath.Join(export, ".pack-"+hex.EncodeToString(word[:])+".part")
-	if err := replaceFile(filepath.Join(dir, carFile), []byte(name)); err != nil {
+	if err := replaceFile(filepath.Join(dir, carFile), []byte(name), durable); err != nil {
 		return nil, diskError(err, dir, 0)
 	}
 	return openCAR(name, os.O_CREATE|os.O_EXCL, limit)
@@ -207,13 +207,13 @@ func diskError(err error, dir string, want int64) error {
 }
 
 // replaceFile makes a file have these bytes, all or none of them.
-func replaceFile(name string, b []byte) error {
+func replaceFile(name string, b []byte, durable bool) error {
 	f, err := os.Create(name + ".tmp")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	if err == nil {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -221,6 +221,9 @@ func replaceFile(name string, b []byte) error {
 	}
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
+	}
+	if !durable {
+		return nil
 	}
 	return syncDir(filepath.Dir(name))
 }

@@ -59,15 +59,17 @@ func (j *Job) fingerprint() string {
 
 // save stores where the run is; done says that it is finished.
 func (p *packer) save(done *finished) error {
-	if err := p.outcomes.sync(); err != nil {
-		return p.dirError(err)
+	if err := p.keep(&p.outcomes.appended); err != nil {
+		return err
 	}
 	s := state{Point: p.here(p.at.Cursor), Done: done}
 	if done == nil {
-		if _, err := p.spool.Sync(); err != nil {
-			return p.dirError(err)
+		for _, file := range p.spool.files() {
+			if err := p.keep(file); err != nil {
+				return err
+			}
 		}
-		if p.car != nil {
+		if p.car != nil && !p.job.Temporary {
 			if err := p.car.sync(); err != nil {
 				return err
 			}
@@ -76,7 +78,7 @@ func (p *packer) save(done *finished) error {
 		if err != nil {
 			return fault.Mark(fault.Internal, err)
 		}
-		if err := replaceFile(filepath.Join(p.job.Dir, treeFile), tree); err != nil {
+		if err := replaceFile(filepath.Join(p.job.Dir, treeFile), tree, !p.job.Temporary); err != nil {
 			return p.dirError(err)
 		}
 		s.Edge, s.File = p.slots.edge, p.open.state()
@@ -92,6 +94,15 @@ func (p *packer) save(done *finished) error {
 	return nil
 }
 
+// keep writes down what was appended to a file, durably unless nobody needs
+// that.
+func (p *packer) keep(file *appended) error {
+	if p.job.Temporary {
+		return p.dirError(file.flush())
+	}
+	return p.dirError(file.sync())
+}
+
 // store replaces the checkpoint.
 func (p *packer) store(s state) error {
 	s.Version, s.Settings = stateVersion, p.job.fingerprint()
@@ -100,7 +111,7 @@ func (p *packer) store(s state) error {
 		return err
 	}
 	head := fmt.Appendf(nil, "%08x\n", crc32.Checksum(body, castagnoli))
-	return p.dirError(replaceFile(filepath.Join(p.job.Dir, stateFile), append(head, body...)))
+	return p.dirError(replaceFile(filepath.Join(p.job.Dir, stateFile), append(head, body...), !p.job.Temporary))
 }
 
 func (f *file) state() *begun {

@@ -155,7 +155,7 @@ func (p *packer) writeIndex(ctx context.Context, head []byte, size int64, tree *
 	if err == nil {
 		err = w.Flush()
 	}
-	if err == nil {
+	if err == nil && !p.job.Temporary {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -115,7 +115,7 @@ func (p *packer) startOver() error {
 		return nil
 	}
 	var err error
-	p.car, err = createCAR(p.job.Dir, p.job.Export, p.limit)
+	p.car, err = createCAR(p.job.Dir, p.job.Export, p.limit, !p.job.Temporary)
 	return err
 }
 

@@ -40,6 +40,10 @@ type Job struct {
 	// error ends the run, but after ErrFull it may return nil.
 	Tail func(ctx context.Context, packed Outcomes, put func(blocks.Block) error) error
 	Settings
+	// Temporary is for a run that nobody wants to go on from when the machine has
+	// lost its power: nothing in Dir waits for the disk. A CAR that is written
+	// does, at its end.
+	Temporary bool
 	// Progress, which may be nil, is told how many entries are done and how many
 	// of their bytes, since the beginning of the piece.
 	Progress func(entries, bytes int64)

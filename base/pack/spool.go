@@ -163,19 +163,9 @@ func (s *Spool) Source(from uint32) (Source, error) {
 	return src, nil
 }
 
-// Mark is where the spool is; what is before it is not durable yet.
+// Mark is where the spool is.
 func (s *Spool) Mark() Mark {
 	return Mark{Records: s.Records(), NodeBytes: s.nodes.size(), Sources: s.Sources(), SourceBytes: s.sources.size()}
-}
-
-// Sync makes everything so far durable and returns the mark of it.
-func (s *Spool) Sync() (Mark, error) {
-	for _, file := range s.files() {
-		if err := file.sync(); err != nil {
-			return Mark{}, fault.Wrap(err, "sync the spool in %s", s.dir)
-		}
-	}
-	return s.Mark(), nil
 }
 
 // Truncate cuts the spool back to a mark. If the spool never came as far, the

@@ -129,7 +129,7 @@ func (c *packCmd) Run(call *call) (err error) {
 		return err
 	}
 	p := &packing{call: call, cmd: c, kept: call.global.Home != ""}
-	if p.packer, err = app.OpenPacker(call.ctx, cfg, log); err != nil {
+	if p.packer, err = app.OpenPacker(call.ctx, cfg, !p.kept, log); err != nil {
 		return err
 	}
 	err = p.packer.Run(call.ctx, func(ctx context.Context) error { return p.run(ctx, url, rules) })

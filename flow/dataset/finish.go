@@ -286,10 +286,10 @@ func (f *finisher) submit(ctx context.Context) error {
 }
 
 // How long a job waits for an index to be packed before it makes room for
-// others, how often it looks, and when it comes back.
+// others, how soon it looks first, doubling then, and when it comes back.
 const (
 	indexPatience = 300 * time.Millisecond
-	indexLook     = 10 * time.Millisecond
+	indexLook     = 4 * time.Millisecond
 	indexPause    = 500 * time.Millisecond
 )
 
@@ -321,7 +321,8 @@ func (s *Service) awaitIndex(ctx context.Context, p *preparationRow) error {
 
 // planOver returns a plan when it is over, or as it is after a while.
 func (s *Service) planOver(ctx context.Context, id int64) (piece.Plan, error) {
-	look := time.NewTicker(indexLook)
+	pause := indexLook
+	look := time.NewTimer(pause)
 	defer look.Stop()
 	patience := time.NewTimer(indexPatience)
 	defer patience.Stop()
@@ -336,6 +337,8 @@ func (s *Service) planOver(ctx context.Context, id int64) (piece.Plan, error) {
 		case <-patience.C:
 			return plan, nil
 		case <-look.C:
+			pause *= 2
+			look.Reset(pause)
 		}
 	}
 }

@@ -28,11 +28,12 @@ type sweepArgs struct{}
 const long = 14 * 24 * time.Hour
 
 // A scan waits for its source most of the time, and must not wait for the
-// chunks that were found before.
+// chunks that were found before; what finishes a preparation waits for the piece
+// of its index, and must not be in its way.
 var (
 	scanKind   = job.Kind[preparationArgs]{Name: "dataset.scan", Queue: job.Net, Timeout: long, Unique: true}
 	packKind   = job.Kind[chunkArgs]{Name: "dataset.pack", Queue: job.Hash, Timeout: long, Unique: true}
-	finishKind = job.Kind[preparationArgs]{Name: "dataset.finish", Queue: job.Hash, Timeout: long, Unique: true}
+	finishKind = job.Kind[preparationArgs]{Name: "dataset.finish", Queue: job.Net, Timeout: long, Unique: true}
 	removeKind = job.Kind[preparationArgs]{Name: "dataset.remove", Queue: job.Light, Unique: true}
 	sweepKind  = job.Kind[sweepArgs]{Name: "dataset.sweep", Queue: job.Light, Unique: true}
 

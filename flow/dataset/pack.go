@@ -106,6 +106,7 @@ func (k *packing) job(n int) pack.Job {
 	}
 	return pack.Job{
 		Entries: k.entries, Open: k.open, Dir: k.dir(n), Export: rules.Export, Progress: k.meter.progress,
+		Temporary: k.s.settings.Temporary,
 		Settings: pack.Settings{
 			Profile: k.prof, MaxPadded: rules.PieceSize, MinPadded: least, NoDedup: rules.NoDedup,
 			Workers: k.s.settings.Workers, Readers: k.ahead, Checkpoint: k.s.settings.Checkpoint,

@@ -36,6 +36,7 @@ type Settings struct {
 	Workers      int           // goroutines of one chunk; 0 is one more than processors, at most 3
 	MinPieceSize int64         // least padded size where a dataset's rules name none; 0 is any
 	Checkpoint   int64         // bytes between two points a chunk goes on from; 0 is 1 GiB
+	Temporary    bool          // nobody goes on from here when the machine has lost its power
 	Interval     time.Duration // between two looks at the rows while working; 0 is 2 s
 	Backoff      time.Duration // after a first failure, doubling up to 15 minutes; 0 is 5 s
 

@@ -23,21 +23,28 @@ const tempFolder = "+temp"
 
 // Store is a blob.Store in a directory. Make it with Open.
 type Store struct {
-	dir  string // absolute
-	temp string
+	dir     string // absolute
+	temp    string
+	durable bool // what is stored outlives the machine's power
 }
 
 var _ blob.Store = (*Store)(nil)
 
 // Open makes the directory if need be and removes what killed processes left
 // half written in it; files that a living process is writing stay.
-func Open(dir string) (*Store, error) {
+func Open(dir string) (*Store, error) { return open(dir, true) }
+
+// OpenTemporary is Open for what nobody wants any more when the machine has
+// lost its power: nothing waits for the disk.
+func OpenTemporary(dir string) (*Store, error) { return open(dir, false) }
+
+func open(dir string, durable bool) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fault.Wrap(err, "open blob store %s", dir)
 	}
-	s := &Store{dir: abs, temp: filepath.Join(abs, tempFolder)}
-	if err := makeDirs(s.temp); err != nil {
+	s := &Store{dir: abs, temp: filepath.Join(abs, tempFolder), durable: durable}
+	if err := s.makeDirs(s.temp); err != nil {
 		return nil, classify(err, "open blob store %s", abs)
 	}
 	if err := sweep(s.temp); err != nil {
@@ -127,7 +134,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		return nil
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = s.syncFolder(filepath.Dir(path))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return classify(err, "delete %s in %s", key, s.dir)

@@ -27,6 +27,16 @@ func TestConformance(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) blob.Store { return open(t, t.TempDir()) })
 }
 
+func TestConformanceOfTemporary(t *testing.T) {
+	blobtest.Run(t, func(t *testing.T) blob.Store {
+		s, err := disk.OpenTemporary(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
 // files returns the names of all files below dir.
 func files(t *testing.T, dir string) []string {
 	t.Helper()

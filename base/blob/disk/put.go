@@ -26,23 +26,26 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) (blob.Info, er
 		_ = os.Remove(f.Name()) // gone already when it was moved
 		_ = f.Close()
 	}()
-	if err := fill(ctx, f, r); err != nil {
+	if err := s.fill(ctx, f, r); err != nil {
 		return blob.Info{}, classify(err, "put %s in %s", key, s.dir)
 	}
 	st, err := f.Stat()
 	if err != nil {
 		return blob.Info{}, classify(err, "put %s in %s", key, s.dir)
 	}
-	if err := publish(f.Name(), s.path(key)); err != nil {
+	if err := s.publish(f.Name(), s.path(key)); err != nil {
 		return blob.Info{}, classify(err, "put %s in %s", key, s.dir)
 	}
 	return blob.Info{Key: key, Size: st.Size(), ModTime: st.ModTime()}, nil
 }
 
 // fill copies r to f until it ends or ctx does, and makes f durable.
-func fill(ctx context.Context, f *os.File, r io.Reader) error {
+func (s *Store) fill(ctx context.Context, f *os.File, r io.Reader) error {
 	if _, err := io.Copy(f, &cancelReader{ctx: ctx, r: r}); err != nil {
 		return err
+	}
+	if !s.durable {
+		return nil
 	}
 	return f.Sync()
 }
@@ -77,15 +80,15 @@ func (s *Store) create() (*os.File, error) {
 
 // publish moves a durable file to its path and makes the move durable. A folder
 // that a Delete took away in between is made again.
-func publish(from, to string) error {
+func (s *Store) publish(from, to string) error {
 	dir := filepath.Dir(to)
 	for range 100 {
-		err := makeDirs(dir)
+		err := s.makeDirs(dir)
 		if err == nil {
 			err = os.Rename(from, to)
 		}
 		if err == nil {
-			err = syncFolder(dir)
+			err = s.syncFolder(dir)
 			if errors.Is(err, fs.ErrNotExist) { // moved, and deleted by somebody since
 				return nil
 			}
@@ -98,7 +101,7 @@ func publish(from, to string) error {
 }
 
 // makeDirs is os.MkdirAll that makes each new folder durable in its parent.
-func makeDirs(dir string) error {
+func (s *Store) makeDirs(dir string) error {
 	if st, err := os.Stat(dir); err == nil {
 		if !st.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
@@ -106,16 +109,19 @@ func makeDirs(dir string) error {
 		return nil
 	}
 	parent := filepath.Dir(dir)
-	if err := makeDirs(parent); err != nil {
+	if err := s.makeDirs(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncFolder(parent)
+	return s.syncFolder(parent)
 }
 
-func syncFolder(dir string) error {
+func (s *Store) syncFolder(dir string) error {
+	if !s.durable {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -169,5 +175,5 @@ func (s *Store) Move(ctx context.Context, from, to string) error {
 	if _, err := s.Stat(ctx, from); err != nil {
 		return err
 	}
-	return classify(publish(s.path(from), s.path(to)), "move %s to %s in %s", from, to, s.dir)
+	return classify(s.publish(s.path(from), s.path(to)), "move %s to %s in %s", from, to, s.dir)
 }
