@@ -109,4 +109,11 @@ func readSlots(size int64, slots int, mask, roots []byte) (*Tree, error) {
 	return t, nil
 }
 
+// RootOffset returns where in the encoding of a Tree over rawSize bytes, all
+// slots set, the root of a slot begins: one root can be read without the others.
+// The checksum ends 4 bytes behind the root of a slot after the last.
+func RootOffset(rawSize int64, slot int) int64 {
+	return int64(len(treeMagic) + 8 + (slotsOf(rawSize)+7)/8 + slot*nodeSize)
+}
+
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

@@ -3,7 +3,9 @@ package pack
 import (
 	"context"
 	"io"
+	"io/fs"
 	"sync"
+	"time"
 
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
@@ -34,9 +36,10 @@ type Bytes interface {
 // source is hashed before it is handed out: bytes that are not those that were
 // packed are an error that names the file, never wrong bytes.
 //
-// It holds 4 MiB at most while it jumps; reading on, it takes up to 16 MiB at a
-// time, hashed side by side. Its methods may be called from any number of
-// goroutines and wait for each other.
+// It holds 4 MiB at most while it jumps, and reads no more than the slots or the
+// blocks that are asked for; reading on, it takes up to 16 MiB at a time, hashed
+// side by side. Its methods may be called from any number of goroutines and wait
+// for each other.
 type Reader struct {
 	ctx     context.Context
 	index   *Index
@@ -48,53 +51,32 @@ type Reader struct {
 	mu      sync.Mutex
 	pos     int64
 	held    window
-	reach   int  // bytes the next window may have, if it is where the last one ends
-	granted bool // by windows
+	reach   int       // bytes the next window may have, if it is where the last one ends
+	filled  time.Time // when held was made
+	slow    bool      // whoever takes the bytes
+	closed  bool
 	files   openFiles
 	filling filling
-	block   []byte // memory of a window of one block
-	wide    []byte // memory of larger ones
+	block   []byte // memory of a window of 4 MiB at most
+	wide    []byte // memory of a larger one, from windows
 }
 
-// window is a stretch of the CAR in memory: whole sections, or the header.
+// window is a stretch of the CAR in memory: whole sections, or the header, or
+// slots of the commitment, wherever they cut sections.
 type window struct {
 	offset int64
 	bytes  []byte
 	next   int64 // number of the record behind it
+	cut    bool  // slots: there is no record right behind it
 }
 
 func (w window) end() int64 { return w.offset + int64(len(w.bytes)) }
-
-// Windows bounds the memory of many readers: so many of them may read 16 MiB at
-// a time, the others 4 MiB.
-type Windows struct{ places chan struct{} }
-
-// NewWindows returns n windows.
-func NewWindows(n int) *Windows { return &Windows{places: make(chan struct{}, n)} }
-
-func (w *Windows) take() bool {
-	if w == nil {
-		return true
-	}
-	select {
-	case w.places <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (w *Windows) give() {
-	if w != nil {
-		<-w.places
-	}
-}
 
 // NewReader returns a reader of the CAR that x describes. It ends with ctx;
 // Close calls closeIndex, which may be nil. Without windows there is no bound on
 // how many readers take 16 MiB.
 func NewReader(ctx context.Context, x *Index, b Bytes, windows *Windows, closeIndex func() error) *Reader {
-	return &Reader{ctx: ctx, index: x, bytes: b, windows: windows, close: closeIndex, held: window{bytes: x.header}}
+	return &Reader{ctx: ctx, index: x, bytes: b, windows: windows, close: closeIndex}
 }
 
 // Size is the length of the CAR in bytes.
@@ -107,6 +89,7 @@ func (r *Reader) Index() *Index { return r.index }
 func (r *Reader) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.pace()
 	n, err := r.readAt(p, r.pos)
 	r.pos += int64(n)
 	if n > 0 && err == io.EOF {
@@ -172,8 +155,34 @@ func (r *Reader) copyTo(w io.Writer, left int64) (total int64, err error) {
 		if err != nil {
 			return total, err
 		}
+		r.pace()
 	}
 	return total, nil
+}
+
+// keepWindow is how long a window of 16 MiB is kept.
+const keepWindow = time.Second
+
+// pace looks at how fast the bytes are taken. Below 16 MiB a second a reader has
+// no use for a window: it gives its place to one that has, and what is left in
+// the window is read once more.
+func (r *Reader) pace() {
+	if len(r.held.bytes) == 0 {
+		return
+	}
+	taken, took := r.pos-r.held.offset, time.Since(r.filled)
+	r.slow = took > keepWindow/16 && took.Seconds()*windowSize > keepWindow.Seconds()*float64(taken)
+	if took > keepWindow {
+		r.narrow()
+	}
+}
+
+// narrow gives a window of 16 MiB back, if there is one.
+func (r *Reader) narrow() {
+	if r.wide != nil {
+		r.windows.give(r.wide)
+		r.wide, r.held = nil, window{}
+	}
 }
 
 // Seek implements io.Seeker.
@@ -193,16 +202,17 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// Close gives everything back.
+// Close gives everything back. Whoever still reads gets fs.ErrClosed.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.files.close()
-	if r.granted {
-		r.windows.give()
-		r.granted = false
+	if r.closed {
+		return fs.ErrClosed
 	}
-	r.held, r.block, r.wide = window{}, nil, nil
+	r.closed = true
+	r.narrow()
+	r.held, r.block = window{}, nil
 	if r.close == nil {
 		return nil
 	}

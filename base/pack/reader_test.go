@@ -14,7 +14,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	blocks "github.com/ipfs/go-block-format"
@@ -33,6 +35,7 @@ type shelf struct {
 	opens  int
 	open   int
 	most   int
+	read   atomic.Int64 // bytes of files
 }
 
 func (s *shelf) Block(_ context.Context, c cid.Cid) (blocks.Block, error) {
@@ -47,6 +50,12 @@ type onDisk struct {
 	*os.File
 	id string
 	s  *shelf
+}
+
+func (f onDisk) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.s.read.Add(int64(n))
+	return n, err
 }
 
 func identity(info fs.FileInfo) string { return fmt.Sprint(info.Size(), info.ModTime().UnixNano()) }
@@ -247,30 +256,111 @@ func TestOneReaderForMany(t *testing.T) {
 
 // Readers that find no window read in smaller steps, and get the same.
 func TestWindowsAreShared(t *testing.T) {
-	l := layCAR(t, NewSpool())
-	l.file("large", noise(1, 24<<20), 1<<20)
-	x, windows := l.index(), NewWindows(1)
-	for range 2 {
-		a := NewReader(t.Context(), x, l.held, windows, nil)
-		b := NewReader(t.Context(), x, l.held, windows, nil)
-		for _, r := range []*Reader{a, b} {
-			sum := sha256.New()
-			ok(r.WriteTo(sum))(t)
-			if want := sha256.Sum256(l.car); !bytes.Equal(sum.Sum(nil), want[:]) {
-				t.Error("other bytes")
+	synctest.Test(t, func(t *testing.T) { // in which nobody is slow
+		l := layCAR(t, NewSpool())
+		l.file("large", noise(1, 24<<20), 1<<20)
+		x, windows := l.index(), NewWindows(2)
+		for range 2 {
+			var readers []*Reader
+			for range 3 {
+				r := NewReader(t.Context(), x, l.held, windows, nil)
+				sum := sha256.New()
+				ok(r.WriteTo(sum))(t)
+				if want := sha256.Sum256(l.car); !bytes.Equal(sum.Sum(nil), want[:]) {
+					t.Error("other bytes")
+				}
+				readers = append(readers, r)
+			}
+			last := readers[2]
+			if len(windows.places) != 2 || cap(last.block) > blockWindow || last.wide != nil {
+				t.Errorf("%d windows, %d and %d bytes", len(windows.places), cap(last.block), cap(last.wide))
+			}
+			for _, r := range readers {
+				if got := cap(r.wide) + cap(r.block); got > 18<<20 {
+					t.Errorf("a window of %d bytes", got)
+				}
+				must(t, r.Close())
+			}
+			if len(windows.places) != 0 || len(windows.spare) != 1 {
+				t.Errorf("%d windows are lost, %d spare", len(windows.places), len(windows.spare))
 			}
 		}
-		if len(windows.places) != 1 || cap(b.block) > blockWindow || b.wide != nil {
-			t.Errorf("%d windows, %d and %d bytes", len(windows.places), cap(b.block), cap(b.wide))
+	})
+}
+
+// Whoever takes less than 16 MiB a second has no window for long, and gets one
+// again when he is quick; the bytes are the same.
+func TestWindowsAreNotForTheSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := layCAR(t, NewSpool())
+		l.file("large", noise(1, 40<<20), 1<<20)
+		windows := NewWindows(1)
+		r := NewReader(t.Context(), l.index(), l.held, windows, nil)
+		defer r.Close()
+		client := &hurry{pause: time.Millisecond}
+		for _, part := range []struct {
+			pause  time.Duration
+			length int64
+			wide   bool
+		}{{time.Millisecond, 1 << 20, true}, {time.Minute, 1 << 20, false}, {time.Minute, 5 << 20, false}, {time.Millisecond, 24 << 20, true}} {
+			client.pause = part.pause
+			ok(r.CopyN(client, part.length))(t)
+			if (r.wide != nil) != part.wide && part.length > blockWindow || len(windows.places) == 1 != (r.wide != nil) {
+				t.Errorf("at %d: a window %v, %d taken", r.pos, r.wide != nil, len(windows.places))
+			}
 		}
-		if got := cap(a.wide) + cap(a.block); got > 17<<20 {
-			t.Errorf("a window of %d bytes", got)
+		ok(r.WriteTo(client))(t)
+		if !bytes.Equal(client.got.Bytes(), l.car) {
+			t.Error("other bytes")
 		}
-		must(t, a.Close())
-		must(t, b.Close())
+	})
+}
+
+// hurry is a client that takes bytes with pauses.
+type hurry struct {
+	got   bytes.Buffer
+	pause time.Duration
+}
+
+func (h *hurry) Write(b []byte) (int, error) {
+	<-time.After(h.pause)
+	return h.got.Write(b)
+}
+
+// Of a leaf nobody asks for, nothing is read but the slots around what is.
+func TestRangesReadWhatTheyNeed(t *testing.T) {
+	l := layCAR(t, NewSpool())
+	l.file("large", noise(1, 5<<20), 1<<20)
+	l.stored(Raw, noise(2, 3000))
+	l.node(noise(3, 9000))
+	l.file("uneven", noise(4, 2<<20), 700_001)
+	x := l.index()
+	for _, size := range []int{1, 4096, 64 << 10, commp.SlotRaw, 500_000, 1 << 20, 3 << 20} {
+		for _, off := range []int{0, 50, 1000, 127<<10 - 1, 1<<20 - 5, 3 << 20, 5<<20 + 100, 5<<20 + 4000, len(l.car) - size - 700_000, len(l.car) - size} {
+			want := l.car[max(off, 0):]
+			want = want[:min(size, len(want))]
+			l.held.read.Store(0)
+			r := NewReader(t.Context(), x, l.held, nil, nil)
+			got := make([]byte, len(want))
+			if n, err := r.ReadAt(got, int64(max(off, 0))); err != nil || n != len(want) || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes at %d: %d, %v", size, off, n, err)
+			}
+			if read, most := l.held.read.Load(), int64(size)+2*commp.SlotRaw; read > most && size <= 1<<20 {
+				t.Errorf("%d bytes at %d: %d are read", size, off, read)
+			}
+			must(t, r.Close())
+		}
 	}
-	if len(windows.places) != 0 {
-		t.Error("windows are lost")
+	r := NewReader(t.Context(), x, l.held, nil, nil)
+	for _, size := range []int{10, 100_000, 30, 2 << 20} { // reading on from slots
+		got := make([]byte, size)
+		if n, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, l.car[int(r.pos)-n:r.pos]) {
+			t.Errorf("%d bytes up to %d: %v", n, r.pos, err)
+		}
+	}
+	must(t, r.Close())
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, fs.ErrClosed) || l.held.open != 0 {
+		t.Errorf("closed: %v, %d files", err, l.held.open)
 	}
 }
 
@@ -295,21 +385,22 @@ func TestChangedSources(t *testing.T) {
 		do   func(t *testing.T, path string)
 		kind fault.Kind
 		say  string
+		end  bool // is still what it was
 	}{
 		"edited": {func(t *testing.T, path string) {
 			must(t, os.WriteFile(path, noise(9, 3<<20), 0o600))
 			must(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)))
-		}, fault.Conflict, "changed since it was prepared"},
+		}, fault.Conflict, "changed since it was prepared", false},
 		"edited in secret": {func(t *testing.T, path string) {
 			at := long(path, t)
 			f := ok(os.OpenFile(path, os.O_RDWR, 0))(t)
 			ok(f.WriteAt([]byte{1, 2, 3, 4, 5, 6, 7, 8}, 2<<20))(t)
 			must(t, f.Close())
 			must(t, os.Chtimes(path, time.Time{}, at))
-		}, fault.Conflict, "changed since it was prepared"},
-		"gone":   {func(t *testing.T, path string) { must(t, os.Remove(path)) }, fault.Unavailable, "is gone since it was prepared"},
-		"shrunk": {func(t *testing.T, path string) { must(t, os.Truncate(path, 10)) }, fault.Conflict, "changed since it was prepared"},
-		"dark":   {func(t *testing.T, path string) { must(t, os.Remove(path)); must(t, os.Symlink(path, path)) }, fault.Unavailable, "large"},
+		}, fault.Conflict, "changed since it was prepared", true},
+		"gone":   {func(t *testing.T, path string) { must(t, os.Remove(path)) }, fault.Unavailable, "is gone since it was prepared", false},
+		"shrunk": {func(t *testing.T, path string) { must(t, os.Truncate(path, 10)) }, fault.Conflict, "changed since it was prepared", false},
+		"dark":   {func(t *testing.T, path string) { must(t, os.Remove(path)); must(t, os.Symlink(path, path)) }, fault.Unavailable, "large", false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			l := layCAR(t, NewSpool())
@@ -325,8 +416,12 @@ func TestChangedSources(t *testing.T) {
 				if !bytes.HasPrefix(l.car, got) || len(got) < 100 {
 					t.Errorf("%d bytes before it", len(got))
 				}
-				if _, err := r.ReadAt(make([]byte, 10), int64(len(l.car)-10)); err == nil {
-					t.Error("the end is read all the same")
+				if _, err := r.ReadAt(make([]byte, 10), int64(len(l.car)-(1<<20)+3)); !fault.Is(err, harm.kind) {
+					t.Errorf("a range of it: %v", err)
+				}
+				end := make([]byte, 10)
+				if _, err := r.ReadAt(end, int64(len(l.car)-10)); err == nil && !bytes.Equal(end, l.car[len(l.car)-10:]) || (err == nil) != harm.end {
+					t.Errorf("the end: %v", err)
 				}
 				must(t, r.Close())
 			}
@@ -406,30 +501,56 @@ func TestVerifyNamesTheDamage(t *testing.T) {
 	}
 }
 
-// BenchmarkReader streams a file of 256 MiB as its CAR.
-func BenchmarkReader(b *testing.B) {
+// largeFile is the index of a CAR of one file of 256 MiB, and the shelf it is on.
+func largeFile(b *testing.B) (*Index, *shelf) {
 	l := &laidCAR{tb: b, held: &shelf{dir: b.TempDir()}, spool: NewSpool()}
 	const size, leaf = 256 << 20, 1 << 20
 	must(b, os.WriteFile(filepath.Join(l.held.dir, "f"), make([]byte, size), 0o600))
 	info := ok(os.Stat(filepath.Join(l.held.dir, "f")))(b)
 	from := ok(l.spool.AddSource(Source{Path: "f", ID: identity(info), Size: size}))(b)
-	digest, at := sha256.Sum256(make([]byte, leaf)), int64(0)
+	digest, at, tree := sha256.Sum256(make([]byte, leaf)), int64(0), commp.NewTree(size/leaf*(leaf+39))
+	var car []byte // from the last slot on
 	for i := range int64(size / leaf) {
 		r := Record{Offset: at, From: from, Position: i * leaf, Size: leaf, Digest: digest}
 		must(b, l.spool.Add(r))
 		at += r.Section()
-	}
-	tree := commp.NewTree(at)
-	for off := int64(0); off < at; off += commp.SlotRaw {
-		must(b, tree.SetAt(off, make([]byte, min(commp.SlotRaw, at-off))))
+		car = append(r.AppendHead(car), make([]byte, leaf)...)
+		whole := len(car) / commp.SlotRaw * commp.SlotRaw
+		if at == tree.RawSize() {
+			whole = len(car)
+		}
+		must(b, tree.SetAt(at-int64(len(car)), car[:whole]))
+		car = append(car[:0], car[whole:]...)
 	}
 	var index bytes.Buffer
 	must(b, l.spool.WriteIndex(b.Context(), &index, nil, at, tree))
-	x := ok(OpenIndex(bytes.NewReader(index.Bytes()), int64(index.Len())))(b)
-	b.SetBytes(at)
+	return ok(OpenIndex(bytes.NewReader(index.Bytes()), int64(index.Len())))(b), l.held
+}
+
+// BenchmarkReader streams a file of 256 MiB as its CAR.
+func BenchmarkReader(b *testing.B) {
+	x, held := largeFile(b)
+	windows := NewWindows(1)
+	b.SetBytes(x.CARSize())
 	for b.Loop() {
-		r := NewReader(b.Context(), x, l.held, nil, nil)
+		r := NewReader(b.Context(), x, held, windows, nil)
 		ok(r.WriteTo(io.Discard))(b)
 		must(b, r.Close())
+	}
+}
+
+// BenchmarkRange reads ranges of that CAR, each by a reader of its own.
+func BenchmarkRange(b *testing.B) {
+	x, held := largeFile(b)
+	for _, size := range []int64{4 << 10, 64 << 10, 1 << 20, 8 << 20} {
+		b.Run(fmt.Sprint(size>>10, "KiB"), func(b *testing.B) {
+			b.SetBytes(size)
+			for at := size; b.Loop(); at = (at + 77_777_777) % (x.CARSize() - size) {
+				r := NewReader(b.Context(), x, held, nil, nil)
+				ok(r.Seek(at, io.SeekStart))(b)
+				ok(r.CopyN(io.Discard, size))(b)
+				must(b, r.Close())
+			}
+		})
 	}
 }

@@ -3,6 +3,8 @@ package pack
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"time"
 
 	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/fault"
@@ -29,6 +31,9 @@ type filling struct {
 // hold makes sure that byte off of the CAR is in memory; want is how many from
 // there on are known to be wanted.
 func (r *Reader) hold(off, want int64) error {
+	if r.closed {
+		return fs.ErrClosed
+	}
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
@@ -37,12 +42,20 @@ func (r *Reader) hold(off, want int64) error {
 		return nil
 	}
 	i := r.held.next
-	if off != end || off == 0 {
+	jump := off != end || off == 0
+	if jump || r.held.cut {
 		var err error
 		if i, err = r.index.Covering(off); err != nil {
 			return err
 		}
+	}
+	if jump {
 		r.reach = 0
+	}
+	defer func() { r.filled = time.Now() }()
+	if jump && r.cutOut(i, off, want) {
+		r.reach = readOn
+		return nil
 	}
 	if i < 0 {
 		r.held = window{bytes: r.index.header}
@@ -56,18 +69,25 @@ func (r *Reader) hold(off, want int64) error {
 	return nil
 }
 
+// readOn is what the second window has at least: whoever asks for more than one
+// will go on.
+const readOn = 2 << 20
+
 // room is how many bytes the next window may have: as much as is wanted, twice
 // the last one if nobody said.
 func (r *Reader) room(want int64) int {
 	room := int(min(max(int64(r.reach), want), windowSize))
-	r.reach = min(max(2*room, 2<<20), windowSize)
-	if r.granted || room <= blockWindow {
+	r.reach = min(max(2*room, readOn), windowSize)
+	if r.wide != nil || room <= blockWindow {
 		return room
 	}
-	if !r.windows.take() {
+	if !r.slow {
+		r.wide = r.windows.take()
+	}
+	if r.wide == nil {
 		return blockWindow
 	}
-	r.granted, r.block = true, nil
+	r.block = nil
 	return room
 }
 
@@ -147,19 +167,14 @@ func (r *Reader) plan(i int64, room int) (size int, err error) {
 
 // memory is where a window of size bytes goes.
 func (r *Reader) memory(size int) []byte {
-	m := &r.wide
-	if size <= blockWindow && !r.granted {
-		m = &r.block
+	if size <= cap(r.wide) {
+		return r.wide
 	}
-	if cap(*m) < size {
-		*m = nil // before the next is made
-		if m == &r.wide {
-			*m = make([]byte, max(size, windowSize))
-		} else {
-			*m = make([]byte, size)
-		}
+	if cap(r.block) < size {
+		r.block = nil // before the next is made
+		r.block = make([]byte, size)
 	}
-	return *m
+	return r.block
 }
 
 // verify returns the number of the first record whose bytes are not its own.
