@@ -244,9 +244,13 @@ func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piec
 	if work == "" {
 		work = in.home.Path("work")
 	}
+	routers, err := ipnsRouters(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
 	datasets := dataset.New(in.db, in.blobs, in.blocks, pieces, in.jobs, safe, clock, a.log, dataset.Settings{
 		WorkDir: work, Worker: workerName(), Workers: cfg.Dataset.Workers, MinPieceSize: cfg.Piece.MinSize, Checkpoint: cfg.Dataset.Checkpoint,
-		Temporary: a.temporary,
+		Temporary: a.temporary, Routers: routers, NameValidity: cfg.IPNS.Validity,
 	})
 	pieces.ReadFrom(datasets)
 	return pieces, datasets, nil
@@ -290,7 +294,7 @@ func (a *App) openDoors(cfg Config, in stores, s services) error {
 		return nil
 	}
 	h, err := gateway.New(gateway.Config{
-		Blocks: in.blocks, Pieces: s.pieces, Doorman: doorman, Access: cfg.Gateway.Access,
+		Blocks: in.blocks, Pieces: s.pieces, Names: s.datasets, Doorman: doorman, Access: cfg.Gateway.Access,
 		PieceRate: cfg.Gateway.PieceRate, Secret: in.secret, Clock: time.Now, Log: a.log,
 	})
 	if err != nil {

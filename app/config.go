@@ -41,6 +41,7 @@ type Config struct {
 	Piece   Piece   `koanf:"piece"`
 	CommP   CommP   `koanf:"commp"`
 	Dataset Dataset `koanf:"dataset"`
+	IPNS    IPNS    `koanf:"ipns"`
 	Deal    Deal    `koanf:"deal"`
 	Workers Workers `koanf:"workers"`
 	Log     Log     `koanf:"log"`
@@ -102,6 +103,12 @@ type Dataset struct {
 	Checkpoint int64  `koanf:"checkpoint" doc:"bytes of a piece between two points from which packing goes on after a stop"`
 }
 
+// IPNS says how names of datasets are published.
+type IPNS struct {
+	Routers  string        `koanf:"routers" doc:"delegated routers that records of published datasets are given to, comma-separated URLs such as https://delegated-ipfs.dev; empty: the gateway alone has them"`
+	Validity time.Duration `koanf:"validity" doc:"how long a record is valid; it is signed again after a third of that, and daily"`
+}
+
 // Deal says how deals are kept.
 type Deal struct {
 	Interval time.Duration `koanf:"interval" doc:"how often the reconciler and tracker look without being told"`
@@ -147,6 +154,7 @@ func Default() Config {
 		Piece:   Piece{MaxSize: 32 << 30, MinSize: 256},
 		CommP:   CommP{Parallel: 16},
 		Dataset: Dataset{Checkpoint: 1 << 30},
+		IPNS:    IPNS{Validity: 7 * 24 * time.Hour},
 		Deal:    Deal{Interval: 30 * time.Second, Silence: 24 * time.Hour, Backoff: time.Minute},
 		Workers: Workers{Light: 4, Net: 16, Hash: max(1, runtime.NumCPU()/2)},
 		Log:     Log{Level: "info", Format: "text"},
@@ -298,6 +306,12 @@ func (c Config) validate() error {
 	}
 	if c.Dataset.Workers < 0 || c.Dataset.Workers > maxPackers {
 		return invalid("dataset.workers", "%d is not between 0 and %d", c.Dataset.Workers, maxPackers)
+	}
+	if c.IPNS.Validity < time.Hour || c.IPNS.Validity > 365*24*time.Hour {
+		return invalid("ipns.validity", "%s is not between 1h and 8760h, a year", c.IPNS.Validity)
+	}
+	if _, err := ipnsRouters(c); err != nil {
+		return err
 	}
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return err

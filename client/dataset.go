@@ -21,8 +21,10 @@ type Dataset struct {
 	Hidden      bool         `json:"hidden" doc:"names that begin with a dot are packed too"`
 	Dedup       bool         `json:"dedup" doc:"equal blocks are in a piece once"`
 	Out         string       `json:"out,omitempty" doc:"directory of the node that CARs are written into"`
+	Revision    int64        `json:"revision" doc:"of these rules; grows when they are changed"`
 	CreatedAt   time.Time    `json:"created_at"`
 	UpdatedAt   time.Time    `json:"updated_at"`
+	Published   *DatasetName `json:"published,omitempty" doc:"its IPNS name; absent until it is published"`
 	Preparation *Preparation `json:"preparation,omitempty" doc:"the latest one; absent until it is started"`
 }
 

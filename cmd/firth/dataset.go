@@ -14,16 +14,19 @@ import (
 )
 
 type datasetCmd struct {
-	Create datasetCreateCmd `cmd:"" help:"Name sources to onboard in place."`
-	Start  datasetStartCmd  `cmd:"" help:"Prepare a dataset; one that is not there is made of --source."`
-	Pause  datasetPauseCmd  `cmd:"" help:"Have a preparation, or one chunk, rest."`
-	Resume datasetResumeCmd `cmd:"" help:"Have a preparation, or one chunk, go on where it was."`
-	Retry  datasetRetryCmd  `cmd:"" help:"Try again now what failed, of a preparation or of one chunk."`
-	Remove datasetRemoveCmd `cmd:"" help:"Give a dataset up, or leave out one chunk. Pieces stay."`
-	List   datasetListCmd   `cmd:"" aliases:"ls" help:"List datasets."`
-	Status datasetStatusCmd `cmd:"" aliases:"show" help:"Show how far a preparation is, what was skipped, and the index."`
-	Files  datasetFilesCmd  `cmd:"" help:"Search the files of a dataset by path and name."`
-	Chunks datasetChunksCmd `cmd:"" help:"List the chunks of a preparation with their pieces."`
+	Create    datasetCreateCmd    `cmd:"" help:"Name sources to onboard in place."`
+	Start     datasetStartCmd     `cmd:"" help:"Prepare a dataset; one that is not there is made of --source."`
+	Set       datasetSetCmd       `cmd:"" help:"Change the rules of a dataset for its next preparation."`
+	Pause     datasetPauseCmd     `cmd:"" help:"Have a preparation, or one chunk, rest."`
+	Resume    datasetResumeCmd    `cmd:"" help:"Have a preparation, or one chunk, go on where it was."`
+	Retry     datasetRetryCmd     `cmd:"" help:"Try again now what failed, of a preparation or of one chunk."`
+	Remove    datasetRemoveCmd    `cmd:"" help:"Give a dataset up, or leave out one chunk. Pieces stay."`
+	List      datasetListCmd      `cmd:"" aliases:"ls" help:"List datasets."`
+	Status    datasetStatusCmd    `cmd:"" aliases:"show" help:"Show how far a preparation is, what was skipped, and the index."`
+	Files     datasetFilesCmd     `cmd:"" help:"Search the files of a dataset by path and name."`
+	Chunks    datasetChunksCmd    `cmd:"" help:"List the chunks of a preparation with their pieces."`
+	Publish   datasetPublishCmd   `cmd:"" help:"Give a dataset an IPNS name that leads to its latest index."`
+	Unpublish datasetUnpublishCmd `cmd:"" help:"Withdraw the IPNS name of a dataset."`
 }
 
 // sourceFlags say what a dataset is made of.
@@ -262,11 +265,34 @@ func (s *datasetStatusCmd) Run(call *call) error {
 	})
 }
 
+// rules prints what a dataset is and how it will be prepared.
+func (c *call) rules(d client.Dataset) {
+	limit := func(n client.Size) string {
+		if n == 0 {
+			return ""
+		}
+		return size(int64(n))
+	}
+	unless := func(yes bool, say string) string {
+		if yes {
+			return ""
+		}
+		return say
+	}
+	c.facts(fact{"dataset", d.ID}, fact{"name", d.Name}, fact{"source", sourcesOf(d)}, fact{"piece size", size(int64(d.PieceSize))},
+		fact{"least data", limit(d.MinSize)}, fact{"most data", limit(d.MaxSize)}, fact{"include", d.Include}, fact{"exclude", d.Exclude},
+		fact{"hidden", unless(d.Hidden, "left out")}, fact{"equal blocks", unless(d.Dedup, "kept each")}, fact{"CARs", d.Out},
+		fact{"revision", d.Revision}, fact{"made", d.CreatedAt})
+}
+
 // dataset prints one dataset with the status of its preparation.
 func (c *call) dataset(d client.Dataset) {
-	c.facts(fact{"dataset", d.ID}, fact{"name", d.Name}, fact{"source", sourcesOf(d)}, fact{"piece size", size(int64(d.PieceSize))},
-		fact{"include", d.Include}, fact{"exclude", d.Exclude}, fact{"CARs", d.Out}, fact{"made", d.CreatedAt})
+	c.rules(d)
 	p := d.Preparation
+	if d.Published != nil {
+		fmt.Fprintln(c.out)
+		c.published(*d.Published)
+	}
 	if p == nil {
 		fmt.Fprintf(c.out, "Not prepared yet; `firth dataset start %s` does.\n", plain(d.Name))
 		return
@@ -291,12 +317,16 @@ func (c *call) dataset(d client.Dataset) {
 	if p.Remaining > 0 {
 		rate += ", " + span(time.Duration(p.Remaining)*time.Second) + " left"
 	}
+	link := p.DNSLink
+	if d.Published != nil && d.Published.State == "published" { // which leads to every index to come
+		link = ""
+	}
 	fmt.Fprintln(c.out)
 	c.facts(fact{"preparation", p.Ordinal}, fact{"state", state(at, p.Reason)}, fact{"next attempt", p.NextAttempt},
 		fact{"found", fmt.Sprintf("%s, %s", plural(int(p.Files), "file"), exactSize(p.Bytes))}, fact{"unchanged", p.Carried}, fact{"skipped", p.Skipped},
 		fact{"done", fmt.Sprintf("%s of %s (%s)", size(p.Done.Bytes), size(p.Total.Bytes), share(p.Done.Bytes, p.Total.Bytes))},
 		fact{"rate", rate}, fact{"chunks", chunks}, fact{"started", p.StartedAt}, fact{"finished", p.FinishedAt},
-		fact{"root", p.Root}, fact{"index", p.IPFS}, fact{"DNSLink", p.DNSLink})
+		fact{"root", p.Root}, fact{"index", p.IPFS}, fact{"DNSLink", link})
 }
 
 type datasetFilesCmd struct {

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,12 +19,26 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/firth-project/firth/base/indexdag/routertest"
 )
 
 // patience is how long a script waits for what must happen.
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"firth": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"firth": main, "router": router})
+}
+
+// router is a program that keeps IPNS records, and prints where it does.
+func router() {
+	server := httptest.NewServer(routertest.New())
+	fmt.Printf("{\"url\":%q}\n", server.URL)
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt)
+	<-stopped
+	server.Close()
+}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{

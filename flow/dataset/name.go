@@ -109,7 +109,11 @@ func (s *Service) Unpublish(ctx context.Context, project, dataset int64) (Name, 
 		if err != nil {
 			return err
 		}
-		return s.withdraw(ctx, tx, d.ID)
+		err = s.withdraw(ctx, tx, d.ID)
+		if fault.Is(err, fault.NotFound) {
+			err = unnamed(d)
+		}
+		return err
 	})
 	if err != nil {
 		return Name{}, err
@@ -137,7 +141,7 @@ func (s *Service) Name(ctx context.Context, project, dataset int64) (Name, error
 	}
 	row, err := nameOf(ctx, s.db.Read(), dataset)
 	if fault.Is(err, fault.NotFound) {
-		return Name{}, fault.New(fault.NotFound, "dataset %q: has no name; publish it to give it one", d.Name)
+		return Name{}, unnamed(d)
 	}
 	if err != nil {
 		return Name{}, err
@@ -146,6 +150,10 @@ func (s *Service) Name(ctx context.Context, project, dataset int64) (Name, error
 	n := row.name()
 	n.Deliveries = mapped(rows, routerRow.delivery)
 	return n, err
+}
+
+func unnamed(d Dataset) error {
+	return fault.New(fault.NotFound, "dataset %q: has no name; publish it to give it one", d.Name)
 }
 
 // Record returns the latest record of a name, k51…, whosever it is: a record is

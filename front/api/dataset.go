@@ -87,6 +87,7 @@ func (d *door) datasetRoutes() {
 		id: "addSource", method: http.MethodPost, path: "/v1/datasets/{ref}/sources", tag: "dataset", scope: account.WriteContent,
 		summary: "Add a source, or give one new options", detail: "Holds from the next preparation on; new options of a source hold at once.",
 	}, d.addSource)
+	d.datasetNameRoutes()
 	d.preparationRoutes()
 	d.chunkRoutes()
 }
@@ -246,7 +247,10 @@ func (d *door) dataset(ctx context.Context, set dataset.Dataset, err error) (*bo
 	out := client.Dataset{
 		ID: set.ID, Name: set.Name, Sources: []client.Source{}, PieceSize: client.Size(r.PieceSize), MinSize: client.Size(r.ChunkMin),
 		MaxSize: client.Size(r.ChunkMax), Include: list(r.Include), Exclude: list(r.Exclude), Hidden: !r.NoHidden, Dedup: !r.NoDedup, Out: r.Export,
-		CreatedAt: set.CreatedAt, UpdatedAt: set.UpdatedAt,
+		Revision: set.Revision, CreatedAt: set.CreatedAt, UpdatedAt: set.UpdatedAt,
+	}
+	if out.Published, err = d.nameOf(ctx, set); err != nil {
+		return nil, err
 	}
 	for _, s := range sources {
 		out.Sources = append(out.Sources, client.Source{ID: s.ID, URL: source.Spec{URL: s.URL}.String(), At: s.At})

@@ -34,6 +34,7 @@ type Pieces interface {
 type Config struct {
 	Blocks  blockstore.Blockstore // of which only local blocks are served
 	Pieces  Pieces
+	Names   Names
 	Doorman *front.Doorman
 	Access  string // AccessToken or AccessPublic
 	// PieceRate is how many bytes a second of pieces each client, by its address,
@@ -47,6 +48,8 @@ type Config struct {
 // door is the gateway with what its routes share.
 type door struct {
 	pieces Pieces
+	names  Names
+	clock  func() time.Time
 	links  *Links
 	limits *limits
 	public bool
@@ -64,7 +67,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, fault.New(fault.Invalid, "gateway access: %q is neither %s nor %s", c.Access, AccessToken, AccessPublic)
 	}
 	d := &door{
-		pieces: c.Pieces, links: NewLinks(c.Secret, "", c.Clock), limits: newLimits(c.PieceRate),
+		pieces: c.Pieces, names: c.Names, clock: c.Clock, links: NewLinks(c.Secret, "", c.Clock), limits: newLimits(c.PieceRate),
 		public: c.Access == AccessPublic, log: c.Log,
 	}
 	dags, err := serveDAGs(c.Blocks)
@@ -73,9 +76,10 @@ func New(c Config) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ipfs/", d.mayRead(dags))
+	mux.HandleFunc("/ipns/{name...}", d.serveRecord)
 	mux.HandleFunc("/piece/{ref}", d.servePiece)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		front.WriteProblem(w, r, fault.New(fault.NotFound, "%s: this door serves /ipfs/{cid} and /piece/{cid}", r.URL.Path))
+		front.WriteProblem(w, r, fault.New(fault.NotFound, "%s: this door serves /ipfs/{cid}, /piece/{cid} and /ipns/{name}", r.URL.Path))
 	})
 	return c.Doorman.Guard(paced(limited(maxReaders, d.cacheable(mux)))), nil
 }

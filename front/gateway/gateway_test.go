@@ -39,7 +39,7 @@ func TestPiece(t *testing.T) {
 			}
 		}
 		for path, want := range map[string]int{
-			"/piece/nonsense": 400, "/piece/" + h.root.String(): 400, "/": 404, "/piece/": 404, "/ipns/x": 404,
+			"/piece/nonsense": 400, "/piece/" + h.root.String(): 400, "/": 404, "/piece/": 404, "/ipns/x": 400, "/ipns/": 400, "/ipns/data.example": 404,
 			"/piece/baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq": 404,
 		} {
 			if a := h.get(path); a.status != want || a.header.Get("Content-Type") != "application/problem+json" {

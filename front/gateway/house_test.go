@@ -37,6 +37,7 @@ type house struct {
 	reads  string // a token with content:read
 	writes string // one without
 	now    time.Time
+	names  records
 
 	root  cid.Cid // of a tree: "dir/file", "page.html"
 	file  []byte  // bytes of dir/file
@@ -50,7 +51,7 @@ var secret = []byte("a secret of the node's own, 32 by")
 func open(t *testing.T, d *db.DB, access string, s piece.Settings) *house {
 	t.Helper()
 	ctx, log := t.Context(), slog.New(slog.DiscardHandler)
-	h := &house{t: t, now: time.Now()}
+	h := &house{t: t, now: time.Now(), names: records{}}
 	must(t, job.Migrate(ctx, d))
 	h.blocks = ok(block.Open(ctx, t.TempDir(), block.Options{}))(t)
 	t.Cleanup(func() { h.blocks.Close() })
@@ -68,7 +69,7 @@ func open(t *testing.T, d *db.DB, access string, s piece.Settings) *house {
 	_, h.writes, _ = tokens(t, accounts, account.WriteContent)
 	h.links = gateway.NewLinks(secret, "http://pieces.example/", func() time.Time { return h.now })
 	door := ok(gateway.New(gateway.Config{
-		Blocks: h.blocks, Pieces: h.pieces, Doorman: front.NewDoorman(accounts, log), Access: access, Secret: secret,
+		Blocks: h.blocks, Pieces: h.pieces, Names: h.names, Doorman: front.NewDoorman(accounts, log), Access: access, Secret: secret,
 		Clock: func() time.Time { return h.now }, Log: log,
 	}))(t)
 	server := httptest.NewServer(door)
