@@ -16,7 +16,7 @@ import (
 
 	"github.com/thejerf/suture/v4"
 
-	"github.com/firth-project/firth/base/blob/disk"
+	"github.com/firth-project/firth/base/blob"
 	"github.com/firth-project/firth/base/block"
 	"github.com/firth-project/firth/base/chain"
 	"github.com/firth-project/firth/base/db"
@@ -117,7 +117,7 @@ type stores struct {
 	home   *Home
 	secret []byte
 	db     *db.DB
-	blobs  *disk.Store
+	blobs  blob.Store
 	blocks *block.Store
 	jobs   *job.Client
 	events *event.Log
@@ -135,9 +135,9 @@ func (a *App) openStores(ctx context.Context, cfg Config) (s stores, err error) 
 	if url == "" {
 		url = "sqlite:" + s.home.Path("firth.db")
 	}
-	openDB, openBlobs := db.Open, disk.Open
+	openDB := db.Open
 	if a.temporary {
-		openDB, openBlobs = db.OpenTemporary, disk.OpenTemporary
+		openDB = db.OpenTemporary
 	}
 	if s.db, err = openDB(ctx, url, a.log); err != nil {
 		return s, err
@@ -146,11 +146,7 @@ func (a *App) openStores(ctx context.Context, cfg Config) (s stores, err error) 
 	if err := migrate(ctx, s.db); err != nil {
 		return s, err
 	}
-	blobDir := cfg.Blob
-	if blobDir == "" {
-		blobDir = s.home.Path("blob")
-	}
-	if s.blobs, err = openBlobs(blobDir); err != nil {
+	if s.blobs, err = a.openBlobs(ctx, cfg, s.home, a.temporary); err != nil {
 		return s, err
 	}
 	o := block.Options{Log: a.log, Temporary: a.temporary}
@@ -253,6 +249,7 @@ func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piec
 		Temporary: a.temporary, Routers: routers, NameValidity: cfg.IPNS.Validity,
 	})
 	pieces.ReadFrom(datasets)
+	pieces.ExportTo(newBuckets(cfg.S3, a.log))
 	return pieces, datasets, nil
 }
 

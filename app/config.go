@@ -19,6 +19,7 @@ import (
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
 
+	"github.com/firth-project/firth/base/blob/s3"
 	"github.com/firth-project/firth/base/fault"
 )
 
@@ -28,7 +29,7 @@ type Config struct {
 	Home      string `koanf:"home" doc:"directory that holds everything this node keeps; one process per home"`
 	Roles     string `koanf:"roles" doc:"roles to run, comma-separated, or all"`
 	Database  string `koanf:"database" doc:"sqlite:PATH or postgres://…; empty is SQLite in the home"`
-	Blob      string `koanf:"blob" doc:"directory of the blob store; empty is in the home. Nodes that share a database share this"`
+	Blob      string `koanf:"blob" doc:"blob store: a directory, or s3://bucket/prefix?endpoint=URL&region=NAME&profile=NAME; empty is in the home. Nodes that share a database share this"`
 	PublicURL string `koanf:"public_url" doc:"URL prefix under which providers reach this node's /piece; empty is the address of listen.gateway"`
 	Wallet    string `koanf:"wallet" doc:"directory of the encrypted keys; empty is in the home. The API checks wallets there, the dealer signs with them"`
 	Secret    string `koanf:"secret" secret:"true" doc:"signs piece links and unlocks the keystore; empty is a random one kept in the home. Nodes that share a database share this"`
@@ -38,6 +39,7 @@ type Config struct {
 	Chain   Chain   `koanf:"chain"`
 	Fetch   Fetch   `koanf:"fetch"`
 	Bucket  Bucket  `koanf:"bucket"`
+	S3      S3      `koanf:"s3"`
 	Piece   Piece   `koanf:"piece"`
 	CommP   CommP   `koanf:"commp"`
 	Dataset Dataset `koanf:"dataset"`
@@ -77,6 +79,13 @@ type Bucket struct {
 	Size     int64         `koanf:"size" doc:"bytes at which a bucket is closed"`
 	Age      time.Duration `koanf:"age" doc:"age at which a bucket is closed whatever its size"`
 	Contents int           `koanf:"contents" doc:"contents at which a bucket is closed"`
+}
+
+// S3 says who this node is to S3 servers, for its blob store and for CARs that
+// are exported to buckets.
+type S3 struct {
+	AccessKey string `koanf:"access_key" doc:"access key for buckets that name no profile; empty is AWS_ACCESS_KEY_ID, the shared credentials file or the machine's role"`
+	SecretKey string `koanf:"secret_key" secret:"true" doc:"secret of s3.access_key"`
 }
 
 // Piece says how pieces are made.
@@ -297,6 +306,14 @@ func (c Config) validate() error {
 		if n <= 0 {
 			return invalid(key, "must be above zero")
 		}
+	}
+	if s3.Names(c.Blob) {
+		if _, err := s3.Parse(c.Blob); err != nil {
+			return invalid("blob", "%v", err)
+		}
+	}
+	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
+		return invalid("s3.secret_key", "of this and s3.access_key only one is set; set both, or none")
 	}
 	if err := checkTemplate(c.Piece.URLTemplate); err != nil {
 		return invalid("piece.url_template", "%v", err)

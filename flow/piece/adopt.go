@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -60,37 +59,44 @@ func checkIndex(f io.ReaderAt, size int64, pieceCID string) error {
 
 // Adopt registers a piece that was packed elsewhere, whose index KeepIndex has
 // put in place, in the caller's transaction. The label says whose it is:
-// "dataset/3". A piece the project already has is returned as it is, but for the
-// place of its CAR.
+// "dataset/3"; that is also who wants its CAR, if it was written, where it
+// stands: a path or a bucket's URL. A piece the project already has is returned
+// as it is, but for that place.
 func (s *Service) Adopt(ctx context.Context, tx *db.Tx, project int64, label string, m pack.Made) (Piece, error) {
 	p := Piece{
 		Project: project, CID: m.Piece.CIDv2.String(), CIDv1: m.Piece.CIDv1.String(), Root: m.Root.String(),
 		CARSize: m.CARSize, PaddedSize: int64(m.Piece.PaddedSize), Blocks: m.Blocks, CreatedAt: s.now(),
 	}
-	if err := p.stand(m.CAR); err != nil {
-		return Piece{}, fault.Wrap(err, "adopt piece %s", p.CID)
+	if m.CAR != "" {
+		if err := s.hold(ctx, tx, m.CAR, func() error { return p.standsAt(m.CAR) }); err != nil {
+			return Piece{}, fault.Wrap(err, "adopt piece %s", p.CID)
+		}
 	}
 	if err := insertPiece(ctx, tx, &p); err != nil {
 		return Piece{}, err
 	}
+	if m.CAR != "" {
+		if err := keepPlace(ctx, tx, p.ID, p.CAR, label, s.now()); err != nil {
+			return Piece{}, err
+		}
+	}
 	return p, tell(ctx, tx, s.now(), p, pieceFact{Label: label})
 }
 
-// stand notes where the CAR stands; "" is nowhere.
-func (p *Piece) stand(car string) error {
-	if car == "" {
-		return nil
-	}
-	path, err := filepath.Abs(car)
+// Hold notes that the CAR of a piece was exported to a place, which Export
+// returned or CARIn names, and who wants it there: Drop and Release end that.
+func (s *Service) Hold(ctx context.Context, tx *db.Tx, piece int64, place, holder string) error {
+	p, err := onePiece(ctx, tx.NewSelect().Where("id = ?", piece), piece)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fault.Mark(kindOfPath(err), err)
+	if err := s.hold(ctx, tx, place, func() error { return p.standsAt(place) }); err != nil {
+		return fault.Wrap(err, "hold the CAR of piece %s", p.CID)
 	}
-	p.CAR, p.CARTime = path, info.ModTime().UnixNano()
-	return p.fits(info)
+	if err := keepPlace(ctx, tx, p.ID, place, holder, s.now()); err != nil {
+		return err
+	}
+	return insertPiece(ctx, tx, &p)
 }
 
 // tell appends the event of a piece that is ready.

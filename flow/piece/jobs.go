@@ -20,7 +20,10 @@ var packKind = job.Kind[packArgs]{Name: "piece.pack", Queue: job.Hash, Timeout: 
 
 // Handlers returns the work this package does.
 func (s *Service) Handlers() []job.Handler {
-	return []job.Handler{packKind.Handle(s.runPack, s.failPack), importKind.Handle(s.runImport, s.failImport)}
+	return []job.Handler{
+		releaseKind.Handle(s.runRelease, s.deadRelease),
+		packKind.Handle(s.runPack, s.failPack), importKind.Handle(s.runImport, s.failImport),
+	}
 }
 
 // runPack packs a plan. Done twice, or again after it died half-way, it ends
@@ -71,6 +74,9 @@ func (s *Service) movePlan(ctx context.Context, p *Plan, to PlanState, reason st
 		for i := range pieces {
 			pieces[i].CreatedAt = now
 			if err := insertPart(ctx, tx, p.ID, i+1, &pieces[i]); err != nil {
+				return err
+			}
+			if err := s.holdKept(ctx, tx, pieces[i], p.ID); err != nil {
 				return err
 			}
 			if err := tell(ctx, tx, now, pieces[i], pieceFact{Plan: p.ID}); err != nil {

@@ -90,6 +90,13 @@ func (b bytesOf) Open(ctx context.Context, src pack.Source) (pack.File, error) {
 // openOwnCAR opens the CAR a piece reads its blocks from: where it stands, or
 // in the blob store if it was copied there.
 func (s *Service) openOwnCAR(ctx context.Context, p Piece) (pack.File, error) {
+	if _, here := s.blobs.(localPath); InBucket(p.CAR) || p.CAR == "" && p.Cached && !here {
+		car, ok := s.OpenStored(ctx, p)
+		if !ok {
+			return nil, fault.New(fault.NotFound, "CAR of piece %s: is not in its store any more", p.CID)
+		}
+		return storedFile{car}, nil
+	}
 	if p.CAR == "" && p.Cached {
 		f, _, err := s.local(ctx, carKey(p.CID))
 		if err != nil {
@@ -103,6 +110,12 @@ func (s *Service) openOwnCAR(ctx context.Context, p Piece) (pack.File, error) {
 	}
 	return carFile{f, p}, nil
 }
+
+// storedFile is a CAR whose name says what it holds.
+type storedFile struct{ CAR }
+
+// Check implements pack.File.
+func (storedFile) Check() error { return nil }
 
 // keptFile is a CAR in the blob store, where nothing changes.
 type keptFile struct{ *os.File }

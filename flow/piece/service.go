@@ -39,6 +39,7 @@ type Service struct {
 	settings Settings
 	windows  *pack.Windows
 	sources  Sources
+	buckets  Buckets
 	web      *http.Client
 	buffers  *Buffers
 

@@ -23,6 +23,9 @@ func (s *Service) Verify(ctx context.Context, project int64, ref string, progres
 	if f, kept := s.OpenCached(p); kept {
 		defer f.Close()
 		car = f
+	} else if f, kept := s.OpenStored(ctx, p); kept {
+		defer f.Close()
+		car = f
 	}
 	bad, err := s.verify(ctx, p, car, progress)
 	return p, bad, err

@@ -27,6 +27,7 @@ type Pieces interface {
 	Find(ctx context.Context, ref string) (piece.Piece, error)
 	Open(ctx context.Context, ref string) (*piece.Reader, error)
 	OpenCached(p piece.Piece) (f *os.File, ok bool)
+	OpenStored(ctx context.Context, p piece.Piece) (car piece.CAR, ok bool)
 }
 
 // Config is what the gateway serves, and to whom. All of it is needed but

@@ -77,5 +77,8 @@ func (d *door) open(r *http.Request, p piece.Piece) (io.ReadSeekCloser, error) {
 	if f, ok := d.pieces.OpenCached(p); ok {
 		return f, nil
 	}
+	if car, ok := d.pieces.OpenStored(r.Context(), p); ok {
+		return car, nil
+	}
 	return d.pieces.Open(r.Context(), p.CID)
 }
