@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	_ "github.com/rclone/rclone/backend/azureblob"
 	_ "github.com/rclone/rclone/backend/googlecloudstorage"
 	_ "github.com/rclone/rclone/backend/http"
@@ -45,7 +46,7 @@ func newBackend(kind string, set settings) (*backend, error) {
 		return nil, fault.Mark(fault.Internal, err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	ctx, ci := rclone.AddConfig(ctx)
+	ctx, ci := rclone.AddConfig(once(ctx))
 	ci.LowLevelRetries = min(set.retries, 2) + 1 // the rest are ours
 	ci.Timeout = rclone.Duration(set.timeout)
 	ci.ConnectTimeout = rclone.Duration(set.timeout)
@@ -56,7 +57,15 @@ func newBackend(kind string, set settings) (*backend, error) {
 }
 
 // with is ctx with this backend's settings for rclone.
-func (b *backend) with(ctx context.Context) context.Context { return rclone.CopyConfig(ctx, b.ctx) }
+func (b *backend) with(ctx context.Context) context.Context {
+	return once(rclone.CopyConfig(ctx, b.ctx))
+}
+
+// once keeps Azure's client from trying each request four times within each of
+// our tries.
+func once(ctx context.Context) context.Context {
+	return policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+}
 
 // client is an HTTP client with rclone's time limits.
 func (b *backend) client() *http.Client { return fshttp.NewClient(b.ctx) }

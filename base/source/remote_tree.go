@@ -141,8 +141,9 @@ func (r *remote) connect(ctx context.Context, p place, options map[string]string
 // look asks whether the root is there, so that Open says so and not the first
 // Walk. A bucket's prefix with nothing below it does not exist.
 func (r *remote) look(ctx context.Context) error {
-	if r.file != "" {
-		return nil
+	if r.file != "" { // which may be rclone's guess where it was told nothing
+		_, err := r.only(ctx, "")
+		return fault.Wrap(err, "look at %q", r.file)
 	}
 	err := r.set.try(ctx, func() error {
 		ctx, stop := context.WithCancel(r.with(ctx))

@@ -10,8 +10,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -62,14 +62,27 @@ func S3(t testing.TB) (source string, options map[string]string, put func(key st
 	send(t, endpoint+"/"+bucket, nil)
 	put = func(key string, body []byte) {
 		t.Helper()
-		u := url.URL{Path: "/" + bucket + "/" + key}
-		// The signature is of the strictest spelling.
-		send(t, endpoint+strings.ReplaceAll(u.EscapedPath(), "+", "%2B"), body)
+		send(t, endpoint+"/"+bucket+"/"+strictly(key), body)
 	}
 	return "s3:" + bucket, map[string]string{
 		"endpoint": endpoint, "access_key_id": accessKey, "secret_access_key": secretKey,
 		"region": "us-east-1", "force_path_style": "true",
 	}, put
+}
+
+// strictly spells a key as signatures have it: all but what RFC 3986 calls
+// unreserved is escaped.
+func strictly(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		c := key[i]
+		if c == '/' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("-_.~", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
 }
 
 // send makes a signed PUT.

@@ -3,87 +3,14 @@ package source_test
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/source"
-	"github.com/firth-project/firth/base/source/sourcetest"
 )
-
-func TestS3(t *testing.T) {
-	url, options, put := sourcetest.S3(t)
-	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<17)
-	files := map[string][]byte{
-		"data/a-b": []byte("dash sorts before slash"), "data/a/b": []byte("hello"), "data/a/c d+e%20ü": []byte("odd but fine"),
-		"data/a.txt": big, "data/Case": nil, "data/case": []byte("lower"), "data/deep/er/still/x": []byte("x"), "else/where": []byte("not ours"),
-	}
-	for key, body := range files {
-		put(key, body)
-	}
-	s := open(t, url+"/data", options)
-	items := walk(t, s, "", source.Filter{})
-	want := []string{"Case", "a-b", "a.txt", "a/", "a/b", "a/c d+e%20ü", "case", "deep/", "deep/er/", "deep/er/still/", "deep/er/still/x"}
-	if got := keys(items); !slices.Equal(got, want) {
-		t.Fatalf("keys %q, want %q", got, want)
-	}
-	for _, i := range items {
-		if i.Kind != source.KindFile {
-			continue
-		}
-		body := files["data/"+i.Path]
-		sum := md5.Sum(body)
-		if i.Size != int64(len(body)) || i.Hash != "md5:"+hex.EncodeToString(sum[:]) || i.ModTime.IsZero() || i.Unreadable != "" {
-			t.Errorf("%q: %+v", i.Path, i)
-		}
-		if got := readAll(t, s, i); !bytes.Equal(got, body) {
-			t.Errorf("%q: other bytes", i.Path)
-		}
-	}
-	resumes(t, s)
-
-	// From the middle, by several at once.
-	f, err := s.Open(t.Context(), "a.txt", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	readsAnywhere(t, f, big)
-	if err := f.Check(t.Context()); err != nil {
-		t.Error(err)
-	}
-
-	i := items[slices.IndexFunc(items, func(i source.Item) bool { return i.Path == "a/b" })]
-	put("data/a/b", []byte("other"))
-	if _, err := s.Open(t.Context(), "a/b", i.ID()); !fault.Is(err, fault.Conflict) {
-		t.Errorf("a changed object opens: %v", err)
-	}
-	if _, err := s.Open(t.Context(), "a/none", ""); !fault.Is(err, fault.NotFound) {
-		t.Errorf("a missing object: %v", err)
-	}
-	one := open(t, url+"/data/a.txt", options)
-	if got := walk(t, one, "", source.Filter{}); len(got) != 1 || got[0].Path != "a.txt" || !bytes.Equal(readAll(t, one, got[0]), big) {
-		t.Errorf("a single object: %v", got)
-	}
-	refused := map[string]string{}
-	for k, v := range options {
-		refused[k] = v
-	}
-	refused["secret_access_key"] = "wrong"
-	if _, err := source.Open(t.Context(), source.Spec{URL: url, Options: refused}); !fault.Is(err, fault.Forbidden) {
-		t.Errorf("wrong secret: %v", err)
-	}
-	for _, missing := range []string{"-none", "/dat", "/data/a/bb/"} {
-		if _, err := source.Open(t.Context(), source.Spec{URL: url + missing, Options: options}); !fault.Is(err, fault.NotFound) {
-			t.Errorf("missing %s: %v", missing, err)
-		}
-	}
-}
 
 // open opens a source for the length of the test.
 func open(t testing.TB, url string, options map[string]string) *source.Source {
