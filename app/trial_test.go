@@ -14,7 +14,7 @@ import (
 
 // The whole life of a file in one process: stored, packed, dealt, fetched back.
 func TestTrial(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	trial, err := app.StartTrial(ctx, app.TrialConfig{Home: t.TempDir(), Providers: 3, Copies: 2, Log: t.Output()})
 	if err != nil {

@@ -196,7 +196,7 @@ func (o *offer) ask() mk12.DealStatus {
 // "checkpoint/sealing" it saw.
 func (o *offer) until(what string, done func(mk12.DealStatus) bool) (seen []string) {
 	o.u.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		s := o.ask()
 		if state := string(s.Status) + "/" + s.SealingStatus; len(seen) == 0 || seen[len(seen)-1] != state {
 			seen = append(seen, state)

@@ -174,7 +174,7 @@ func TestVanish(t *testing.T) {
 	u, o := faulty(t, 0)
 	o.accepted().until("published", func(s mk12.DealStatus) bool { return s.PublishCid != nil })
 	u.set(devnet.Vanish)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if _, err := u.deals.Status(ctx, o.to, o.params.DealUUID, o.key.Sign); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("status from nobody: %v", err)

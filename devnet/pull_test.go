@@ -52,8 +52,8 @@ func serveFile(t *testing.T, data []byte, misbehave func(w http.ResponseWriter, 
 
 func pullOf(s *fileServer, size int) *pull {
 	return &pull{
-		url: s.URL + "/deal1.car", size: int64(size), client: newPullClient(time.Second), received: new(atomic.Int64),
-		silence: time.Second, attempts: 3, backoff: time.Millisecond,
+		url: s.URL + "/deal1.car", size: int64(size), client: newPullClient(time.Minute), received: new(atomic.Int64),
+		silence: time.Minute, attempts: 3, backoff: time.Millisecond,
 		pace: func(ctx context.Context, _ int) error { return ctx.Err() },
 	}
 }
@@ -153,7 +153,7 @@ func TestPullGoesOnWhereItBroke(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	p := pullOf(s, len(data))
-	p.silence = 50 * time.Millisecond
+	p.silence = time.Second
 	got, err := p.run(t)
 	if err != nil || !bytes.Equal(got, data) {
 		t.Fatalf("wrong content, err %v", err)

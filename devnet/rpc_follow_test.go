@@ -45,7 +45,7 @@ func receive[T any](t *testing.T, ch <-chan T) T {
 			t.Fatal("the channel was closed")
 		}
 		return v
-	case <-time.After(10 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("nothing came")
 		panic("unreachable")
 	}
@@ -174,7 +174,7 @@ func TestFollowDevnet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer stop()
 			srv := httptest.NewServer(wrap(newRPC(ctx, b.Ledger, nil)))
 			defer srv.Close()

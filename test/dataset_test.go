@@ -83,7 +83,7 @@ func (o *onboarding) run() {
 		o.packer.start(t)
 	}
 	var d client.Dataset
-	await(t, time.Minute, "the dataset", func() string {
+	await(t, 3*time.Minute, "the dataset", func() string {
 		var err error
 		if d, err = o.client.Dataset(t.Context(), "tree"); err != nil {
 			return err.Error()
@@ -144,7 +144,7 @@ func (o *onboarding) judge(p client.Preparation) {
 			t.Errorf("%s is left behind", f.Name())
 		}
 	}
-	await(t, 10*time.Second, "an empty working directory", func() string {
+	await(t, 3*time.Minute, "an empty working directory", func() string {
 		work, _ := filepath.Glob(filepath.Join(o.packer.home, "work", "*", "chunk-*"))
 		return strings.Join(work, " ")
 	})

@@ -53,7 +53,7 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	await(t, 20*time.Second, "an upload with room again", func() string {
+	await(t, 3*time.Minute, "an upload with room again", func() string {
 		if _, err := c.AddFile(t.Context(), "after", bytes.NewReader(first), client.AddOptions{}); err != nil {
 			return err.Error()
 		}
@@ -62,7 +62,7 @@ func TestDiskFull(t *testing.T) {
 	d.kill()
 	d.start(t)
 	c = d.client(t)
-	await(t, 100*time.Second, "the end of what did not fit", func() string {
+	await(t, 5*time.Minute, "the end of what did not fit", func() string {
 		for _, content := range all(t, c.Contents(t.Context(), client.ContentFilter{Name: "too much"})) {
 			if content.State != "failed" || content.Reason == "" {
 				return content.State + " " + content.Reason

@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 	d.firth(t, "bucket", "close", fmt.Sprint(added.Bucket))
 
 	says := map[string]string{refuses: "", lies: "", vanishes: ""}
-	await(t, 90*time.Second, "every bad provider ends a deal", func() string {
+	await(t, 3*time.Minute, "every bad provider ends a deal", func() string {
 		for _, deal := range all(t, c.Deals(t.Context(), client.DealFilter{})) {
 			if slices.Contains([]string{"rejected", "failed"}, deal.State) {
 				says[deal.Provider] = deal.Reason
@@ -60,7 +60,7 @@ func TestFaults(t *testing.T) {
 	if _, err := c.UpdatePolicy(t.Context(), policy.ID, client.PolicyChange{Providers: &any}); err != nil {
 		t.Fatal(err)
 	}
-	kept(t, c, added.ID, time.Minute)
+	kept(t, c, added.ID, 3*time.Minute)
 	for _, deal := range all(t, c.Deals(t.Context(), client.DealFilter{State: "active"})) {
 		if slices.Contains(bad, deal.Provider) {
 			t.Errorf("a bad provider has an active deal: %+v", deal)

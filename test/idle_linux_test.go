@@ -31,7 +31,7 @@ func TestIdle(t *testing.T) {
 			keep(t, n, d, 1)
 			added := decode[client.Content](t, d.firth(t, "add", "--json", plant(t, t.TempDir(), map[string]string{"a": "kept"})))
 			d.firth(t, "bucket", "close", fmt.Sprint(added.Bucket))
-			kept(t, d.client(t), added.ID, 2*time.Minute)
+			kept(t, d.client(t), added.ID, 5*time.Minute)
 
 			// Neighbours on the machine only ever add to it: the calmest of a few
 			// looks is the node's own.

@@ -108,7 +108,7 @@ func (s *storm) rage(kills int) {
 	for range kills {
 		s.strike()
 	}
-	await(t, time.Minute, "enough promises to hold them to", func() string {
+	await(t, 3*time.Minute, "enough promises to hold them to", func() string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.acked) >= 2*kills+10 {
@@ -279,7 +279,7 @@ func unpack(t *testing.T, car io.Reader, root string) ([]byte, error) {
 func (s *storm) settle() {
 	t := s.t
 	t.Logf("%d uploads, %d of them acknowledged", len(s.sent), len(s.acked))
-	await(t, 90*time.Second, "everything on Filecoin", func() string {
+	await(t, 5*time.Minute, "everything on Filecoin", func() string {
 		for b, err := range s.client.Buckets(t.Context(), client.BucketFilter{State: "open"}) {
 			if err != nil {
 				return err.Error()
@@ -360,7 +360,7 @@ func (s *storm) judgeContents() {
 	if os.Getenv("FIRTH_TEST_KILLS") == "" {
 		return
 	}
-	await(t, 100*time.Second, "the end of uploads that broke off", func() string {
+	await(t, 5*time.Minute, "the end of uploads that broke off", func() string {
 		left := all(t, s.client.Contents(t.Context(), client.ContentFilter{State: "receiving"}))
 		if len(left) == 0 {
 			return ""

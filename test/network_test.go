@@ -30,7 +30,7 @@ func startNetwork(t *testing.T, providers int, args ...string) network {
 		if err := json.Unmarshal([]byte(p.line), &n.Info); err != nil {
 			t.Fatalf("devnet printed %q: %v", p.line, err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("the network did not start within 30s")
 	}
 	if n.RPC == "" || len(n.Providers) != providers || len(n.Wallets) == 0 {

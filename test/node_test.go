@@ -74,8 +74,8 @@ func (d *node) up(t *testing.T) serving {
 			t.Fatalf("%s: printed %q: %v", d.name, d.line, err)
 		}
 		return s
-	case <-time.After(30 * time.Second):
-		t.Fatalf("%s: not ready within 30s", d.name)
+	case <-time.After(3 * time.Minute):
+		t.Fatalf("%s: is not ready", d.name)
 	}
 	return serving{}
 }
@@ -90,7 +90,7 @@ func (d *node) start(t *testing.T) serving {
 func (d *node) stop(t *testing.T) {
 	t.Helper()
 	d.terminate(t)
-	if code := d.code(t, 30*time.Second); code != 0 {
+	if code := d.code(t, 3*time.Minute); code != 0 {
 		t.Errorf("%s: exit %d after SIGTERM", d.name, code)
 	}
 }

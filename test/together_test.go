@@ -70,7 +70,7 @@ func mainJob(t *testing.T, n network, d *node) {
 		t.Fatalf("added %+v", added)
 	}
 	d.firth(t, "bucket", "close", fmt.Sprint(added.Bucket))
-	content := kept(t, d.client(t), added.ID, time.Minute)
+	content := kept(t, d.client(t), added.ID, 3*time.Minute)
 	if content.Copies.Active != copies || content.Copies.Wanted != copies {
 		t.Errorf("copies %+v", content.Copies)
 	}

@@ -169,7 +169,7 @@ func follow(t *testing.T, n *node) *story {
 	t.Helper()
 	c := dial(t, n.url, "", PollEvery(2*time.Millisecond))
 	c.follow.retryMin, c.follow.retryMax = time.Millisecond, 2*time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	next, stop := iter.Pull2(c.Follow(ctx))
 	t.Cleanup(func() { cancel(); stop() })
 	return &story{t: t, next: next}

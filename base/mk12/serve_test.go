@@ -165,7 +165,7 @@ func TestServeBoundsAnswers(t *testing.T) {
 		}
 	}
 	deal := recordedDeal(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, client := range []*mk12.Client{mk12.NewClient(host(t)), mk12.NewClient(host(t))} {

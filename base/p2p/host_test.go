@@ -234,7 +234,7 @@ func TestStreamEndsWithItsContext(t *testing.T) {
 }
 
 func TestConnectErrors(t *testing.T) {
-	client, gone := open(t, p2p.Config{DialTimeout: 2 * time.Second}), open(t, p2p.Config{})
+	client, gone := open(t, p2p.Config{DialTimeout: time.Minute}), open(t, p2p.Config{})
 	target := info(gone)
 	other := info(open(t, p2p.Config{}))
 	gone.Close()

@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long a script waits for what must happen.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"firth": main, "router": router})

@@ -71,7 +71,6 @@ func TestBadProvidersAreReplaced(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 5})
-		w.settings.Silence = 3 * time.Second
 		w.index()
 		faults := []devnet.Fault{devnet.Reject, devnet.Lie, devnet.Vanish, devnet.Stall}
 		for i, f := range faults {
@@ -85,9 +84,13 @@ func TestBadProvidersAreReplaced(t *testing.T) {
 			word  string
 		}{
 			{deal.Rejected, "maintenance window"}, {deal.Failed, "commp mismatch"},
-			{deal.Failed, "could not be reached"}, {deal.Failed, "no progress for 3s"},
+			{deal.Failed, "could not be reached"}, {deal.Failed, "no progress for 5m0s"},
 		}
+		w.until("the good provider's copy", func() bool { return len(w.byProvider(4, deal.Active)) == 1 })
 		for i, want := range reasons {
+			if want.state == deal.Failed && faults[i] == devnet.Stall {
+				w.passed.Add(int64(w.settings.Silence))
+			}
 			w.until(fmt.Sprintf("%s of %s", want.word, faults[i]), func() bool {
 				found := w.byProvider(i, want.state)
 				return len(found) > 0 && strings.Contains(found[0].Reason, want.word)
@@ -151,8 +154,13 @@ func TestNeverPublishedExpires(t *testing.T) {
 	w := open(t, dbtest.SQLite, devnet.Config{Providers: 1, Faults: map[int]devnet.Fault{1: devnet.NeverPublish}})
 	w.index()
 	w.run(w.market, true)
-	w.policy(deal.Policy{Copies: 1, StartDelayEpochs: 40})
+	w.policy(deal.Policy{Copies: 1, StartDelayEpochs: 100_000})
 	w.pack(3000)
+	w.until("under way", func() bool {
+		found := w.deals(deal.Filter{})
+		return len(found) == 1 && found[0].State == deal.Transferring
+	})
+	w.net.Advance(100_000)
 	w.until("proposal expired", func() bool {
 		found := w.deals(deal.Filter{State: deal.ProposalExpired})
 		return len(found) == 1 && strings.Contains(found[0].Reason, "not on chain by its start epoch")
@@ -410,7 +418,7 @@ func TestLateProviderIsUsed(t *testing.T) {
 		return err == nil && st.Pieces == 1
 	})
 	w.index()
-	w.until("proposed", func() bool { return len(w.byProvider(0, deal.Proposed))+len(w.byProvider(0, deal.Transferring)) == 1 })
+	w.until("proposed", func() bool { return len(w.deals(deal.Filter{Provider: w.info.Providers[0].ID})) == 1 })
 }
 
 func TestPolicyErrors(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ type world struct {
 	links     links
 	settings  deal.Settings
 	log       *slog.Logger
+	passed    atomic.Int64 // nanoseconds
 	nodes     []*node
 }
 
@@ -95,7 +97,7 @@ func open(t *testing.T, openDB dbtest.Open, c devnet.Config) *world {
 	w := &world{T: t, ctx: t.Context(), log: slog.New(slog.DiscardHandler)}
 	w.settings = deal.Settings{
 		Interval: 50 * time.Millisecond, ActiveInterval: 200 * time.Millisecond,
-		Silence: 30 * time.Second, Backoff: 10 * time.Minute, FinalityEpochs: 2,
+		Silence: 5 * time.Minute, Backoff: 10 * time.Minute, FinalityEpochs: 2,
 	}
 	if c.Epoch == 0 {
 		c.Epoch = 25 * time.Millisecond
@@ -115,7 +117,7 @@ func open(t *testing.T, openDB dbtest.Open, c devnet.Config) *world {
 	w.chain, err = chain.Dial(w.ctx, w.info.RPC, "", w.log)
 	w.must(err)
 	t.Cleanup(w.chain.Close)
-	host, err := p2p.New(p2p.Config{DialTimeout: 2 * time.Second})
+	host, err := p2p.New(p2p.Config{DialTimeout: time.Minute})
 	w.must(err)
 	t.Cleanup(func() { host.Close() })
 	w.blocks, err = block.Open(w.ctx, t.TempDir(), block.Options{})
@@ -134,6 +136,9 @@ func open(t *testing.T, openDB dbtest.Open, c devnet.Config) *world {
 	w.links = links{server.URL}
 	return w
 }
+
+// clock is the time, and what a test let pass at once.
+func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.passed.Load())) }
 
 func (w *world) servePiece(out http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "Bearer firthp_test" {
@@ -170,7 +175,7 @@ func (w *world) build(market deal.Market) *node {
 	w.Helper()
 	jobs, err := job.New(w.db, w.log, job.Options{Drain: time.Second})
 	w.must(err)
-	s := deal.New(w.db, jobs, w.pieces, w.providers, market, w.chain, w.keys, w.links, time.Now, rand.Reader, w.log, w.settings)
+	s := deal.New(w.db, jobs, w.pieces, w.providers, market, w.chain, w.keys, w.links, w.clock, rand.Reader, w.log, w.settings)
 	return &node{Service: s, jobs: jobs, events: event.New(w.db, w.log)}
 }
 
@@ -220,7 +225,7 @@ func (w *world) until(what string, done func() bool) {
 	w.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(40 * time.Second); !done(); <-tick.C {
+	for deadline := time.Now().Add(3 * time.Minute); !done(); <-tick.C {
 		if time.Now().After(deadline) {
 			w.Fatalf("never: %s\n%s", what, w.show())
 		}

@@ -59,7 +59,7 @@ func each(t *testing.T, fn func(t *testing.T, x *index)) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { net.Close() })
-		host, err := p2p.New(p2p.Config{DialTimeout: time.Second})
+		host, err := p2p.New(p2p.Config{DialTimeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func wait(t *testing.T, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !done(); <-tick.C {
+	for deadline := time.Now().Add(3 * time.Minute); !done(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatal("it never came")
 		}

@@ -79,7 +79,10 @@ func TestBadProvidersCostAnAttempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := build(t, sqlite(t), large)
-			h.settings = retrieval.Settings{FirstByte: 300 * time.Millisecond, Idle: 300 * time.Millisecond}
+			h.settings = retrieval.Settings{FirstByte: time.Minute, Idle: time.Minute}
+			if strings.Contains(c.observed, "timeout") {
+				h.settings = retrieval.Settings{FirstByte: 2 * time.Second, Idle: 2 * time.Second}
+			}
 			h.provider("f01", c.wrap)
 			h.provider("f02", nil)
 			r, _, err := h.fetch(retrieval.Request{}, nil)

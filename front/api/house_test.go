@@ -143,7 +143,7 @@ func (h *house) services() api.Services {
 	}
 	lotus := got(chain.Dial(t.Context(), h.net.Info().RPC, "", quiet))(t)
 	t.Cleanup(lotus.Close)
-	host := got(p2p.New(p2p.Config{DialTimeout: 2 * time.Second}))(t)
+	host := got(p2p.New(p2p.Config{DialTimeout: time.Minute}))(t)
 	t.Cleanup(func() { host.Close() })
 	peers := mk12.NewClient(host)
 
@@ -230,7 +230,7 @@ func (h *house) until(what string, so func() bool) {
 	h.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(40 * time.Second); !so(); <-tick.C {
+	for deadline := time.Now().Add(3 * time.Minute); !so(); <-tick.C {
 		if time.Now().After(deadline) {
 			h.Fatalf("never: %s", what)
 		}

@@ -55,7 +55,7 @@ func requireServer(t *testing.T) (socket string) {
 func admin(t *testing.T, socket, statement string) {
 	t.Helper()
 	// The cleanup of a test runs after its own context has ended.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, serverURL(socket, "postgres"))
 	if err != nil {
@@ -114,7 +114,7 @@ func startServer() (socket string, err error) {
 
 // awaitServer returns once the server answers.
 func awaitServer(dir string, ended <-chan error) error {
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	for {
 		conn, err := pgx.Connect(context.Background(), serverURL(dir, "postgres"))
 		if err == nil {

@@ -110,7 +110,7 @@ func (h *house) until(what string, so func() bool) {
 	h.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !so(); <-tick.C {
+	for deadline := time.Now().Add(3 * time.Minute); !so(); <-tick.C {
 		if time.Now().After(deadline) {
 			h.Fatalf("never: %s", what)
 		}
