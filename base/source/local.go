@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/firth-project/firth/base/fault"
 )
@@ -18,9 +19,37 @@ type local struct {
 	root string   // absolute, links resolved
 	file string   // base name, when the root is a file; root is then its directory
 	dir  *os.File // the root, open: paths are looked up from it and never leave it
+	// patience is how long a listing waits for the system to say anything at all.
+	patience time.Duration
 }
 
-func openLocal(path string) (*local, error) {
+// openLocal opens a tree, if it answers in time.
+func openLocal(ctx context.Context, path string, patience time.Duration) (*local, error) {
+	type opened struct {
+		l   *local
+		err error
+	}
+	answer := make(chan opened, 1)
+	go func() {
+		l, err := rootAt(path)
+		answer <- opened{l, err}
+	}()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case a := <-answer:
+		if a.err == nil {
+			a.l.patience = patience
+		}
+		return a.l, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-limit.C:
+		return nil, fault.New(fault.Unavailable, "no answer for %s: a mount whose server is gone, perhaps", patience)
+	}
+}
+
+func rootAt(path string) (*local, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, localFault(err)
@@ -59,13 +88,22 @@ func (l *local) walk(ctx context.Context, after string, m *matcher, visit func(I
 }
 
 // list tells the names of a directory below the root.
-func (l *local) list(_ context.Context, dir string) ([]entry, error) {
-	entries, err := l.readDir(dir)
+func (l *local) list(ctx context.Context, dir string) ([]entry, error) {
+	if depth(dir) > deepest {
+		return nil, fault.New(fault.Invalid, "lies deeper than %d directories: a file system that leads back into itself, perhaps", deepest)
+	}
+	entries, err := l.readDir(ctx, dir)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, localFault(err)
 	}
 	return entries, nil
 }
+
+// deepest ends a tree that has no end.
+const deepest = 2000
 
 // only tells the one file that is the whole source.
 func (l *local) only(context.Context, string) ([]entry, error) {
@@ -106,6 +144,10 @@ func (l *local) open(_ context.Context, path, id string) (content, Item, error) 
 		f.close()
 		return nil, Item{}, changed(id, item.ID())
 	}
+	if err := f.isEmpty(e.size); err != nil {
+		f.close()
+		return nil, Item{}, err
+	}
 	return &localFile{raw: f, opened: e}, item, nil
 }
 
@@ -115,6 +157,23 @@ func (e *entry) is(id string) bool {
 	var b [64]byte
 	i := e.item("")
 	return string(i.appendID(b[:0])) == id
+}
+
+// isEmpty refuses a file of no bytes that has some: the kernel's own file
+// systems, and some others, do not know sizes.
+func (f *rawFile) isEmpty(size int64) error {
+	if size > 0 {
+		return nil
+	}
+	var one [1]byte
+	n, err := f.readAt(one[:], 0)
+	switch {
+	case n > 0:
+		return fault.New(fault.Invalid, "has content, but says that it is empty, as files of the kernel do (/proc, /sys): copy it to a file first")
+	case err != nil && err != io.EOF:
+		return localFault(err)
+	}
+	return nil
 }
 
 // localFile reads where the bytes lie.
@@ -210,6 +269,10 @@ func oddName(path string) string {
 // localFault gives an error of the operating system its kind. The path is left
 // to whoever wraps it.
 func localFault(err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
 	why := reason(err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):

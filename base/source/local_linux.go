@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,13 +25,42 @@ func (l *local) openFile(path string) (*os.File, error) {
 // errNoOpenat2 says that the system cannot hold a lookup below a directory.
 var errNoOpenat2 = errors.New("no openat2")
 
+// longest is how long a path may be that the system is asked for at once:
+// PATH_MAX is 4,096 bytes, its end included.
+const longest = 4095
+
+// openAt opens a path of any length, step by step where it is too long for one.
 func (l *local) openAt(path string) (fd int, err error) {
+	at := int(l.dir.Fd())
+	for len(path) > longest {
+		n := strings.LastIndexByte(path[:longest+1], '/')
+		if n < 0 {
+			break // a name that is too long, as the system will say
+		}
+		next, err := openFrom(at, path[:n], unix.O_PATH|unix.O_DIRECTORY)
+		if at != int(l.dir.Fd()) {
+			_ = unix.Close(at)
+		}
+		if err != nil {
+			return -1, err
+		}
+		at, path = next, path[n+1:]
+	}
+	fd, err = openFrom(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if at != int(l.dir.Fd()) {
+		_ = unix.Close(at)
+	}
+	return fd, err
+}
+
+// openFrom opens a path below a directory and through no link.
+func openFrom(dir int, path string, flags uint64) (fd int, err error) {
 	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY,
+		Flags:   flags | unix.O_CLOEXEC | unix.O_NOFOLLOW,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
 	}
 	for {
-		fd, err := unix.Openat2(int(l.dir.Fd()), path, &how)
+		fd, err := unix.Openat2(dir, path, &how)
 		switch err {
 		case unix.EINTR, unix.EAGAIN: // EAGAIN: a rename raced with the lookup
 			continue
@@ -39,35 +69,6 @@ func (l *local) openAt(path string) (fd int, err error) {
 		}
 		return fd, err
 	}
-}
-
-// readDir lists a directory with one stat a name, relative to the open
-// directory: no path is looked up twice.
-func (l *local) readDir(dir string) ([]entry, error) {
-	f, err := l.openFile(rootOr(dir))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]entry, len(names))
-	fd := int(f.Fd())
-	var st unix.Stat_t
-	for i, name := range names {
-		out[i].name = name
-		if err := retryInterrupted(func() error { return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
-			out[i].bad, out[i].note = true, localFault(err).Error()
-			continue
-		}
-		describeStat(&out[i], &st)
-		if out[i].kind == KindSymlink {
-			readLink(&out[i], fd, int(st.Size))
-		}
-	}
-	return out, nil
 }
 
 // rootOr is the way to name a directory relative to the root.

@@ -3,6 +3,7 @@
 package source
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 )
@@ -32,7 +33,7 @@ func (f *rawFile) file() (*os.File, error) { return f.f, nil }
 
 func (f *rawFile) close() error { return f.f.Close() }
 
-func (l *local) readDir(dir string) ([]entry, error) {
+func (l *local) readDir(_ context.Context, dir string) ([]entry, error) {
 	listed, err := os.ReadDir(filepath.Join(l.root, filepath.FromSlash(dir)))
 	if err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func openTree(ctx context.Context, spec Spec) (tree, error) {
 	}
 	switch p.kind {
 	case "local":
-		return openLocal(p.path)
+		return openLocal(ctx, p.path, settings.timeout)
 	case "http":
 		return openWeb(ctx, p.path, options, settings)
 	}
