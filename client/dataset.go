@@ -20,7 +20,7 @@ type Dataset struct {
 	Exclude     []string     `json:"exclude" nullable:"false"`
 	Hidden      bool         `json:"hidden" doc:"names that begin with a dot are packed too"`
 	Dedup       bool         `json:"dedup" doc:"equal blocks are in a piece once"`
-	Out         string       `json:"out,omitempty" doc:"directory of the node that CARs are written into"`
+	Out         string       `json:"out,omitempty" doc:"directory of the node, or s3://bucket/prefix, that CARs are written into"`
 	Revision    int64        `json:"revision" doc:"of these rules; grows when they are changed"`
 	CreatedAt   time.Time    `json:"created_at"`
 	UpdatedAt   time.Time    `json:"updated_at"`
@@ -46,7 +46,7 @@ type NewDataset struct {
 	Exclude   []string    `json:"exclude,omitempty" doc:"globs; what matches is left out"`
 	Hidden    *bool       `json:"hidden,omitempty" doc:"pack names that begin with a dot; default true"`
 	Dedup     *bool       `json:"dedup,omitempty" doc:"put equal blocks into a piece once; default true"`
-	Out       string      `json:"out,omitempty" doc:"absolute directory of the node to write CARs into; needs the scope admin"`
+	Out       string      `json:"out,omitempty" doc:"absolute directory of the node, or s3://bucket/prefix, to write CARs into; needs the scope admin"`
 	Start     bool        `json:"start,omitempty" doc:"prepare it at once"`
 }
 

@@ -44,7 +44,7 @@ type DatasetChange struct {
 	Exclude   *[]string `json:"exclude,omitempty" doc:"globs; what matches is left out"`
 	Hidden    *bool     `json:"hidden,omitempty" doc:"pack names that begin with a dot"`
 	Dedup     *bool     `json:"dedup,omitempty" doc:"put equal blocks into a piece once"`
-	Out       *string   `json:"out,omitempty" doc:"absolute directory of the node to write CARs into, \"\" for none; needs the scope admin"`
+	Out       *string   `json:"out,omitempty" doc:"absolute directory of the node, or s3://bucket/prefix, to write CARs into, \"\" for none; needs the scope admin"`
 	Revision  int64     `json:"revision,omitempty" minimum:"1" doc:"change the rules of this revision, and others not; absent: whichever hold"`
 }
 

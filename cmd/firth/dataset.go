@@ -11,6 +11,7 @@ import (
 	"github.com/firth-project/firth/base/fault"
 	src "github.com/firth-project/firth/base/source"
 	"github.com/firth-project/firth/client"
+	"github.com/firth-project/firth/flow/piece"
 )
 
 type datasetCmd struct {
@@ -35,7 +36,7 @@ type sourceFlags struct {
 	Option map[string]string `help:"Option of the sources, such as access_key_id=…; kept encrypted. May be repeated." mapsep:"none" placeholder:"K=V"`
 	cutFlags
 	DealSize client.Size `help:"The same as --piece-size." hidden:""`
-	Out      string      `help:"Have the node write <piece cid>.car files into this directory of its own." placeholder:"DIR"`
+	Out      string      `help:"Have the node write <piece cid>.car files into this directory of its own, or to s3:bucket/prefix." placeholder:"DIR|BUCKET"`
 }
 
 // dataset is what the flags make of a name.
@@ -48,7 +49,9 @@ func (f sourceFlags) dataset(name string, start bool) (client.NewDataset, error)
 	if f.DealSize != 0 {
 		d.PieceSize = f.DealSize
 	}
-	if f.Out != "" {
+	if piece.InBucket(f.Out) {
+		d.Out = f.Out
+	} else if f.Out != "" {
 		abs, err := filepath.Abs(f.Out)
 		if err != nil {
 			return d, pathFault(f.Out, err)

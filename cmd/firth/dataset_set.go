@@ -7,6 +7,7 @@ import (
 
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/client"
+	"github.com/firth-project/firth/flow/piece"
 )
 
 type datasetSetCmd struct {
@@ -18,7 +19,7 @@ type datasetSetCmd struct {
 	Exclude   []string     `help:"Leave out what matches this glob, instead of those before; may be repeated. An empty one is nothing." sep:"none" placeholder:"GLOB"`
 	Hidden    *bool        `help:"Pack names that begin with a dot, or not." negatable:""`
 	Dedup     *bool        `help:"Put equal blocks into a piece once, or not." negatable:""`
-	Out       *string      `help:"Have the node write <piece cid>.car files into this directory of its own; an empty one writes none." placeholder:"DIR"`
+	Out       *string      `help:"Have the node write <piece cid>.car files into this directory of its own, or to s3:bucket/prefix; an empty one writes none." placeholder:"DIR|BUCKET"`
 	Revision  int64        `help:"Only if the rules are still at this revision (see status)." placeholder:"N"`
 }
 
@@ -39,7 +40,7 @@ func (c *datasetSetCmd) Run(call *call) error {
 	if c.Revision < 0 {
 		return fault.New(fault.Invalid, "--revision is %d; revisions count from 1", c.Revision)
 	}
-	if c.Out != nil && *c.Out != "" {
+	if c.Out != nil && *c.Out != "" && !piece.InBucket(*c.Out) {
 		abs, err := filepath.Abs(*c.Out)
 		if err != nil {
 			return pathFault(*c.Out, err)

@@ -16,12 +16,13 @@ import (
 	"github.com/firth-project/firth/client"
 	"github.com/firth-project/firth/flow/account"
 	"github.com/firth-project/firth/flow/dataset"
+	"github.com/firth-project/firth/flow/piece"
 )
 
 type packCmd struct {
 	Source string `arg:"" name:"path" help:"Directory or file, or a source: s3:bucket/prefix, gs:…, azure:…, https://…, sftp://user@host/path, webdav+https://…"`
 	cutFlags
-	Out     string            `help:"Write <piece cid>.car files into this directory; without it nothing is written but what --home keeps." placeholder:"DIR"`
+	Out     string            `help:"Write <piece cid>.car files into this directory, or s3:bucket/prefix; without it nothing is written but what --home keeps." placeholder:"DIR|BUCKET"`
 	Workers int               `help:"Threads to pack with; default is one more than processors, at most 3, which 128 MiB hold." placeholder:"N"`
 	Name    string            `help:"Name of the dataset in --home; default is the last element of the path." placeholder:"NAME"`
 	Option  map[string]string `help:"Option of a source, such as endpoint=URL or env_auth=true; may be repeated." mapsep:"none" placeholder:"K=V"`
@@ -56,7 +57,7 @@ type packedPiece struct {
 	PaddedSize int64  `json:"padded_size"`
 	Files      int64  `json:"files"` // a part of one counts as one
 	Bytes      int64  `json:"bytes"` // of the files that are in the piece
-	CAR        string `json:"car"`   // path of the exported CAR, "" if none was written
+	CAR        string `json:"car"`   // path or bucket URL of the exported CAR, "" if none was written
 }
 
 // packedDataset is the JSON contract of its last line.
@@ -91,7 +92,8 @@ type packing struct {
 	*call
 	cmd    *packCmd
 	packer *app.Packer
-	kept   bool // the home stays
+	place  string // where CARs are written to, "" for nowhere
+	kept   bool   // the home stays
 	line   *waiting
 	pieces int64
 	told   int64 // chunks whose pieces were printed
@@ -121,6 +123,11 @@ func (c *packCmd) Run(call *call) (err error) {
 		return err
 	}
 	cfg.Home, cfg.Log.Level, cfg.Workers.Hash = home, "error", 1
+	if piece.InBucket(rules.Export) {
+		if rules.Export, err = app.CheckBucket(call.ctx, cfg, rules.Export); err != nil {
+			return fault.Wrap(err, "--out")
+		}
+	}
 	if c.Workers != 0 {
 		cfg.Dataset.Workers = c.Workers
 	}
@@ -128,7 +135,7 @@ func (c *packCmd) Run(call *call) (err error) {
 	if err != nil {
 		return err
 	}
-	p := &packing{call: call, cmd: c, kept: call.global.Home != ""}
+	p := &packing{call: call, cmd: c, place: rules.Export, kept: call.global.Home != ""}
 	if p.packer, err = app.OpenPacker(call.ctx, cfg, !p.kept, log); err != nil {
 		return err
 	}
@@ -174,7 +181,9 @@ func (c *packCmd) rules() (dataset.Rules, error) {
 		PieceSize: int64(c.PieceSize), ChunkMin: int64(c.MinSize), ChunkMax: int64(c.MaxSize), Include: c.Include, Exclude: c.Exclude,
 		NoHidden: c.NoHidden, NoDedup: c.NoDedup,
 	}
-	if c.Out != "" {
+	if piece.InBucket(c.Out) {
+		r.Export = c.Out
+	} else if c.Out != "" {
 		abs, err := filepath.Abs(c.Out)
 		if err != nil {
 			return r, pathFault(c.Out, err)
@@ -345,10 +354,8 @@ func (p *packing) piece(ctx context.Context, id, files, bytes int64) error {
 	}
 	p.pieces++
 	a := packedPiece{made.CID, made.CIDv1, made.Root, made.CARSize, made.PaddedSize, files, bytes, made.CAR}
-	if p.cmd.Out != "" && a.CAR == "" {
-		if a.CAR, err = filepath.Abs(filepath.Join(p.cmd.Out, made.CID+".car")); err != nil {
-			return err
-		}
+	if p.place != "" && a.CAR == "" {
+		a.CAR = piece.CARIn(p.place, made.CID)
 	}
 	if p.global.JSON {
 		return p.printJSON(a)

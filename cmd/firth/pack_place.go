@@ -9,6 +9,7 @@ import (
 	"github.com/firth-project/firth/base/fault"
 	src "github.com/firth-project/firth/base/source"
 	"github.com/firth-project/firth/flow/dataset"
+	"github.com/firth-project/firth/flow/piece"
 )
 
 // apart makes the directory for CARs, and sees to it that a source on this
@@ -16,7 +17,8 @@ import (
 // of this one. A temporary home was nobody's choice; it is left out of what is
 // packed instead.
 func (c *packCmd) apart(url, home string, temporary bool, rules *dataset.Rules) error {
-	if rules.Export != "" {
+	bucket := piece.InBucket(rules.Export)
+	if rules.Export != "" && !bucket {
 		if err := writable(rules.Export); err != nil {
 			return pathFault(c.Out, err)
 		}
@@ -25,7 +27,7 @@ func (c *packCmd) apart(url, home string, temporary bool, rules *dataset.Rules) 
 	if !ok {
 		return nil
 	}
-	if _, inside := within(root, rules.Export); inside {
+	if _, inside := within(root, rules.Export); inside && !bucket {
 		return fault.New(fault.Invalid, "--out %s: lies in what is packed, so the next run would pack its CARs; choose a directory outside", c.Out)
 	}
 	rest, inside := within(root, home)

@@ -53,9 +53,15 @@ func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m
 			k.ahead = remoteReaders
 		}
 	}
+	if err := k.mayExport(ctx); err != nil {
+		return err
+	}
 	made, root, err := k.run(ctx)
 	if err != nil {
 		return k.open.explain(err)
+	}
+	if err := k.export(ctx, made); err != nil {
+		return err
 	}
 	return k.keep(ctx, made, root)
 }
@@ -105,7 +111,7 @@ func (k *packing) job(n int) pack.Job {
 		least = min(k.s.settings.MinPieceSize, rules.PieceSize)
 	}
 	return pack.Job{
-		Entries: k.entries, Open: k.open, Dir: k.dir(n), Export: rules.Export, Progress: k.meter.progress,
+		Entries: k.entries, Open: k.open, Dir: k.dir(n), Export: k.exportDir(), Progress: k.meter.progress,
 		Temporary: k.s.settings.Temporary,
 		Settings: pack.Settings{
 			Profile: k.prof, MaxPadded: rules.PieceSize, MinPadded: least, NoDedup: rules.NoDedup,
@@ -267,7 +273,7 @@ func (k *packing) commit(ctx context.Context, tx *db.Tx, made []pack.Made, root,
 		return err
 	}
 	for _, m := range made {
-		piece, err := k.s.pieces.Adopt(ctx, tx, p.ProjectID, fmt.Sprintf("chunk/%d", c.ID), m)
+		piece, err := k.s.pieces.Adopt(ctx, tx, p.ProjectID, holderOfChunk(c.ID), m)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package dataset
 import (
 	"fmt"
 	"math/bits"
-	"path/filepath"
 
 	"github.com/firth-project/firth/base/commp"
 	"github.com/firth-project/firth/base/fault"
@@ -20,7 +19,7 @@ type Rules struct {
 	Exclude      []string `json:"exclude,omitempty"`
 	NoHidden     bool     `json:"no_hidden,omitempty"` // leave out what begins with a dot
 	NoDedup      bool     `json:"no_dedup,omitempty"`  // keep equal blocks of a piece each
-	Export       string   `json:"export,omitempty"`    // absolute directory for <piece cid>.car; "" writes no CARs
+	Export       string   `json:"export,omitempty"`    // absolute directory, or s3://bucket/prefix, for <piece cid>.car; "" writes no CARs
 	Compress     string   `json:"compress,omitempty"`  // Zstd or ""; needs Export
 	Encrypt      []string `json:"encrypt,omitempty"`   // age recipients (age1…) that can open the files; needs Export
 }
@@ -33,7 +32,7 @@ const (
 )
 
 // complete fills what is left open in and checks the rest.
-func (r Rules) complete() (Rules, error) {
+func (r Rules) complete() (_ Rules, err error) {
 	if r.PieceSize == 0 {
 		r.PieceSize = DefaultPieceSize
 	}
@@ -48,8 +47,8 @@ func (r Rules) complete() (Rules, error) {
 			return r, fault.New(fault.Invalid, "least piece size %s: is above the piece size %s", size(r.MinPieceSize), size(r.PieceSize))
 		}
 	}
-	if r.Export != "" && !filepath.IsAbs(r.Export) {
-		return r, fault.New(fault.Invalid, "export directory %q: must be an absolute path", r.Export)
+	if r.Export, err = exportPlace(r.Export); err != nil {
+		return r, err
 	}
 	if err := r.checkEncoding(); err != nil {
 		return r, err
