@@ -3,6 +3,7 @@ package dataset
 import (
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/firth-project/firth/base/fault"
@@ -158,11 +159,16 @@ const (
 	maxReason = 4096
 )
 
-// checkName refuses names that people could not type or that read as an id.
+// checkName refuses names that people could not type, that read as an id, or
+// that no URL can hold as an element of its path.
 func checkName(name string) error {
 	digits := strings.Trim(name, "0123456789") == ""
-	if digits || len(name) > maxName || !utf8.ValidString(name) || name != strings.TrimSpace(name) || strings.ContainsFunc(name, isControl) || strings.Contains(name, "/") {
-		return fault.New(fault.Invalid, "dataset name %.200q: must be 1 to %d bytes of text without \"/\" and not only digits", name, maxName)
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
+	if digits || len(name) > maxName || name != strings.TrimSpace(name) || strings.ContainsFunc(name, hidden) || strings.Contains(name, "/") {
+		return fault.New(fault.Invalid, "dataset name %.200q: must be 1 to %d bytes of printable text without \"/\" and not only digits", name, maxName)
+	}
+	if name == "." || name == ".." {
+		return fault.New(fault.Invalid, "dataset name %q: means a directory in URLs; give it another", name)
 	}
 	return nil
 }

@@ -112,9 +112,20 @@ func TestRules(t *testing.T) {
 			t.Errorf("%+v: %v", bad.rules, err)
 		}
 	}
-	for _, name := range []string{"", "12", "a/b", " a", "a\n", "\xff"} {
+	for _, name := range []string{"", "12", "a/b", " a", "a\n", "\xff", ".", "..", "a\u202eb", "a\x00", "a\ufffd", "a\u00a0b", strings.Repeat("x", 201)} {
 		if _, err := h.data.Create(t.Context(), project, name, dataset.Rules{}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("name %q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"a.b", "+1", "-1", "..a", "x?y#z%2f", "名 前"} { // are no ids
+		d := ok(h.data.Create(t.Context(), project, name, dataset.Rules{}))(t)
+		if got := ok(h.data.Get(t.Context(), project, name))(t); got.ID != d.ID {
+			t.Errorf("%q is dataset %d, not %d", name, got.ID, d.ID)
+		}
+	}
+	for _, ref := range []string{"0", "-7", "01", "99999999999999999999", "\x00", "\xff", "", "..", "nothing"} {
+		if _, err := h.data.Get(t.Context(), project, ref); !fault.Is(err, fault.NotFound) {
+			t.Errorf("ref %q: %v", ref, err)
 		}
 	}
 }

@@ -164,8 +164,11 @@ func (s *Service) insist(ctx context.Context, change func(context.Context, *db.T
 
 // Get returns a dataset of the project by its id or its name.
 func (s *Service) Get(ctx context.Context, project int64, ref string) (Dataset, error) {
-	if id, err := strconv.ParseInt(ref, 10, 64); err == nil {
+	if id, err := strconv.ParseInt(ref, 10, 64); err == nil && ref == strconv.FormatInt(id, 10) && id > 0 {
 		return datasetByID(ctx, s.db.Read(), project, id)
+	}
+	if checkName(ref) != nil { // which no engine need be asked about
+		return Dataset{}, noDataset(ref)
 	}
 	return datasetByName(ctx, s.db.Read(), project, ref)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -78,9 +79,13 @@ func oneDataset(ctx context.Context, sel *bun.SelectQuery, ref any) (Dataset, er
 	var row datasetRow
 	err := sel.Model(&row).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Dataset{}, fault.New(fault.NotFound, "dataset %v: this project has none; `firth dataset list` lists them", ref)
+		return Dataset{}, noDataset(ref)
 	}
 	return row.dataset(), fault.Wrap(err, "dataset %v", ref)
+}
+
+func noDataset(ref any) error {
+	return fault.New(fault.NotFound, "dataset %.200q: this project has none; `firth dataset list` lists them", fmt.Sprint(ref))
 }
 
 func datasets(ctx context.Context, q bun.IDB, project int64, f Filter) ([]Dataset, error) {

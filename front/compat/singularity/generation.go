@@ -1,8 +1,10 @@
 package singularity
 
 import (
-	"context"
-	"errors"
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"path"
 	"strconv"
@@ -24,13 +26,16 @@ type file struct {
 	End   int64  `json:"end"`
 }
 
-// generationDetail is what GET /generation/{id} answers.
-type generationDetail struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	Path      string `json:"path"`
-	Index     int64  `json:"index"`
-	Files     []file `json:"fileList"`
+// generationHead and generationTail are what GET /generation/{id} answers before
+// and after its fileList.
+type generationHead struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Path  string `json:"path"`
+	Index int64  `json:"index"`
+}
+
+type generationTail struct {
 	WorkerID  string `json:"workerId"`
 	State     string `json:"state"`
 	DataCID   string `json:"dataCid"`
@@ -64,37 +69,67 @@ func (d *door) generation(g account.Grant, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := d.files(ctx, g, c, whole.Path)
-	return generationDetail{
-		one.ID, whole.Name, whole.Path, one.Index, files, one.WorkerID, one.Status, one.DataCID, one.PieceCID, one.PieceSize,
-	}, err
+	list := &fileList{
+		root: whole.Path,
+		head: generationHead{one.ID, whole.Name, whole.Path, one.Index},
+		tail: generationTail{one.WorkerID, one.Status, one.DataCID, one.PieceCID, one.PieceSize},
+		next: func(after string) ([]dataset.Record, string, error) {
+			return d.data.ChunkFiles(ctx, g.Project, c.ID, dataset.Query{}, after, 1000)
+		},
+	}
+	// A chunk whose files cannot be read is told with a status of its own.
+	list.page, list.after, err = list.next("")
+	return list, err
 }
 
-// maxFiles is how many entries of a chunk are told: this door has no pages.
-const maxFiles = 100_000
+// fileList is a generation whose files, which may be millions, are told as they
+// are read: this door has no pages.
+type fileList struct {
+	root  string
+	head  generationHead
+	tail  generationTail
+	page  []dataset.Record
+	after string // of the page after; "" is none
+	next  func(after string) ([]dataset.Record, string, error)
+}
 
-func (d *door) files(ctx context.Context, g account.Grant, c dataset.Chunk, root string) ([]file, error) {
-	all, cursor := []file{}, ""
-	for {
-		page, next, err := d.data.ChunkFiles(ctx, g.Project, c.ID, dataset.Query{}, cursor, 1000)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range page {
-			if r.Kind != dataset.KindDirectory {
-				all = append(all, fileOf(r, root))
+// writeTo writes the answer. Where it ends with an error, what was written is
+// no whole JSON.
+func (l *fileList) writeTo(w io.Writer) error {
+	head, err := json.Marshal(l.head)
+	if err != nil {
+		return err
+	}
+	tail, err := json.Marshal(l.tail)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(w, 64<<10)
+	fmt.Fprintf(out, `%s,"fileList":[`, head[:len(head)-1])
+	for between := ""; ; {
+		for _, r := range l.page {
+			if r.Kind == dataset.KindDirectory {
+				continue
 			}
+			text, err := json.Marshal(fileOf(r, l.root))
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(out, "%s%s", between, text); err != nil {
+				return err
+			}
+			between = ","
 		}
-		if next == "" {
-			return all, nil
+		if l.after == "" {
+			break
 		}
-		if cursor = next; len(all) > maxFiles {
-			return nil, errTooMany
+		if l.page, l.after, err = l.next(l.after); err != nil {
+			return err
 		}
 	}
+	fmt.Fprintf(out, "],%s\n", tail[1:])
+	return out.Flush()
 }
-
-var errTooMany = fault.Mark(fault.Exhausted, errors.New("this chunk has more files than this route tells; ask /v1/datasets/{ref}/files?chunk="))
 
 // fileOf is a file below the root of a source, which may be a URL.
 func fileOf(r dataset.Record, root string) file {

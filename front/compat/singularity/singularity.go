@@ -3,6 +3,7 @@ package singularity
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -49,7 +50,8 @@ func New(data *dataset.Service, pieces *piece.Service) http.Handler {
 	route("GET /generation/{id}", account.ReadContent, d.generation)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, func() (any, error) {
-			return nil, fault.New(fault.NotFound, "%s %s: no such route", r.Method, r.URL.Path)
+			return nil, fault.New(fault.NotFound, "%s %s: no such route; there are POST /preparation, POST and GET /preparation/{id}, "+
+				"GET /preparations and GET /generation/{id}", r.Method, r.URL.Path)
 		})
 	})
 	return mux
@@ -69,6 +71,13 @@ func answer(w http.ResponseWriter, r *http.Request, serve func() (any, error)) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
+	if list, ok := out.(*fileList); ok && err == nil {
+		if err := list.writeTo(w); err != nil {
+			front.Note(r.Context(), err)
+			panic(http.ErrAbortHandler) // net/http's way to break the connection off: half a list must not look whole
+		}
+		return
+	}
 	_ = json.NewEncoder(w).Encode(out) // a reader who has gone needs no answer
 }
 
@@ -80,10 +89,17 @@ func read(r *http.Request, into any) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "request: %w", err)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fault.New(fault.Invalid, "request: %w", err)
+	err = json.Unmarshal(body, into)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fault.New(fault.Invalid, "%s: must be a %s, not a %s", wrong.Field, wrong.Type, wrong.Value)
+	case errors.As(err, &wrong):
+		return fault.New(fault.Invalid, "request: must be an object, not a %s", wrong.Value)
 	}
-	return nil
+	return fault.New(fault.Invalid, "request: is no JSON: %w", err)
 }
 
 // newRequest is the body of POST /preparation.
@@ -114,6 +130,9 @@ func (d *door) create(g account.Grant, r *http.Request) (any, error) {
 			continue
 		}
 		n, err := client.ParseSize(size.text)
+		if err == nil && n == 0 && size.into == &rules.PieceSize {
+			err = fault.New(fault.Invalid, "size %q: must be above zero", size.text)
+		}
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%s: %w", size.field, err)
 		}

@@ -215,6 +215,15 @@ func TestStatesAndErrors(t *testing.T) {
 	h.ask("POST", "/preparation", h.admin, body("/x", "much"), 400)
 	h.ask("POST", "/preparation", h.admin, `{"name": "n"}`, 400)
 	h.ask("POST", "/preparation", h.admin, `{`, 400)
+	for text, say := range map[string]string{
+		`[]`: "request: must be an object", `{"name": "n", "path": "/x", "dealSize": 32}`: "dealSize: must be a string", `{`: "is no JSON",
+		body("/x", "0"): "above zero", `{"name": "..", "path": "/x", "dealSize": "32 GiB"}`: "URLs",
+	} {
+		if o := h.ask("POST", "/preparation", h.admin, text, 400).(object); !strings.Contains(fmt.Sprint(o["error"]), say) {
+			t.Errorf("%s: %v", text, o)
+		}
+	}
+	h.ask("DELETE", "/preparation/1", h.admin, "", 404)
 	h.ask("POST", "/preparation", h.admin, strings.Repeat(" ", 2<<20), 413)
 	h.ask("GET", "/preparation/9", h.admin, "", 404)
 	h.ask("GET", "/preparation/n", h.admin, "", 404)
