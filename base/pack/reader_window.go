@@ -57,7 +57,7 @@ func (r *Reader) hold(off, want int64) error {
 		r.reach = readOn
 		return nil
 	}
-	if i < 0 {
+	if i < 0 && off+want <= int64(len(r.index.header)) || r.index.records == 0 {
 		r.held = window{bytes: r.index.header}
 	} else if err := r.fill(i, r.room(want)); err != nil {
 		r.held = window{} // what was there is overwritten
@@ -92,14 +92,23 @@ func (r *Reader) room(want int64) int {
 }
 
 // fill makes a window of the sections from record i on: one, and as many more
-// as fit into room. If a block cannot be had, the window ends before it.
+// as fit into room; -1 stands for the CAR's header, which is never alone: before
+// the first byte is handed out it is known whether there is more. If a block
+// cannot be had, the window ends before it.
 func (r *Reader) fill(i int64, room int) error {
-	size, err := r.plan(i, room)
+	var header []byte
+	if i < 0 {
+		i, header = 0, r.index.header
+	}
+	size, err := r.plan(i, room-len(header))
 	if err != nil {
 		return err
 	}
 	b := &r.filling
-	buf := r.memory(size)[:0]
+	if len(header) > 0 && b.records[0].Offset != int64(len(header)) {
+		return damagedIndex("has sections that do not meet")
+	}
+	buf := append(r.memory(len(header) + size)[:0], header...)
 	b.starts, b.msgs, b.of = b.starts[:0], b.msgs[:0], b.of[:0]
 	var failed error
 	n := 0
@@ -129,7 +138,7 @@ func (r *Reader) fill(i int64, room int) error {
 	if n < len(b.starts) {
 		buf = buf[:b.starts[n]]
 	}
-	r.held = window{offset: b.records[0].Offset, bytes: buf, next: i + int64(n)}
+	r.held = window{offset: b.records[0].Offset - int64(len(header)), bytes: buf, next: i + int64(n)}
 	return nil
 }
 

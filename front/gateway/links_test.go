@@ -58,3 +58,41 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+// One client cannot take the last quarter of the places when he has one already.
+func TestPlacesAreShared(t *testing.T) {
+	p := &places{most: 8, by: map[string]int{}}
+	for i := range 8 {
+		if err := p.take("greedy"); (err == nil) != (i < 6) || err != nil && !fault.Is(err, fault.Unavailable) {
+			t.Errorf("place %d: %v", i, err)
+		}
+	}
+	if err := p.take("other"); err != nil {
+		t.Error(err)
+	}
+	if err := p.take("third"); err != nil || p.taken != 8 {
+		t.Errorf("%d taken: %v", p.taken, err)
+	}
+	if p.take("fourth") == nil {
+		t.Error("there are more than there are")
+	}
+	for range 6 {
+		p.give("greedy")
+	}
+	p.give("other")
+	p.give("third")
+	if p.taken != 0 || len(p.by) != 0 {
+		t.Errorf("%d places are lost, %v", p.taken, p.by)
+	}
+}
+
+func TestClientsAreNetworks(t *testing.T) {
+	for addr, want := range map[string]string{
+		"10.0.0.1:5": "10.0.0.1", "[::ffff:10.0.0.1]:5": "10.0.0.1", "[2001:db8:1:2:3::4]:9": "2001:db8:1:2::/64",
+		"[2001:db8:1:2::]:1": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "odd": "odd", "name:1": "name",
+	} {
+		if got := clientOf(&http.Request{RemoteAddr: addr}); got != want {
+			t.Errorf("%s is %s, want %s", addr, got, want)
+		}
+	}
+}

@@ -6,28 +6,10 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/firth-project/firth/base/fault"
-	"github.com/firth-project/firth/front"
 )
 
 // patience is how long a reader may take nothing before the connection ends.
 const patience = 2 * time.Minute
-
-// limited lets n requests in at a time.
-func limited(n int, next http.Handler) http.Handler {
-	places := make(chan struct{}, n)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-			next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "5")
-			front.WriteProblem(w, r, fault.New(fault.Unavailable, "gateway: %d readers at a time is the limit; try again", n))
-		}
-	})
-}
 
 // paced ends answers nobody takes.
 func paced(next http.Handler) http.Handler {

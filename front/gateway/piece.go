@@ -46,12 +46,9 @@ func (d *door) servePiece(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", p.CID+".car"))
 	h.Set("Cache-Control", "public, max-age=29030400, immutable")
 	source := &stream{ReadSeeker: car, ctx: r.Context(), limit: d.limits.of(r)}
-	http.ServeContent(w, r, "", time.Time{}, source)
-	if source.err != nil && r.Context().Err() == nil {
-		front.Note(r.Context(), source.err)
-		d.log.Error("piece broke off", "request", front.RequestID(r.Context()), "piece", p.CID, "err", source.err)
-		panic(http.ErrAbortHandler) // a range that ends early must not look whole
-	}
+	out := &answer{ResponseWriter: w, source: source, head: r.Method == http.MethodHead}
+	http.ServeContent(out, r, "", time.Time{}, source)
+	out.end(r, d, p.CID)
 }
 
 // find returns the piece a request is about if the request may read it. To

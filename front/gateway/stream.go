@@ -5,16 +5,21 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/time/rate"
+
+	"github.com/firth-project/firth/base/fault"
 )
 
 // step is how much of a CAR is sent at a time: patience is for each of them.
 const step = 256 << 10
+
+// errShort is of a file that was cut off while it was sent.
+var errShort = fault.New(fault.Internal, "the CAR is shorter than its piece")
 
 // stream is a CAR on its way to a client. It remembers why reading ended early,
 // which net/http does not tell.
@@ -22,7 +27,23 @@ type stream struct {
 	io.ReadSeeker // an *os.File or a *piece.Reader
 	ctx           context.Context
 	limit         *rate.Limiter // nil is none
-	err           error         // of reading, not of the client
+	begun         atomic.Bool   // there were bytes
+	broken        atomic.Pointer[error]
+}
+
+// failure is why reading, not the client, ended an answer early. Of an answer
+// in several parts, net/http reads in a goroutine of its own.
+func (s *stream) failure() error {
+	if err := s.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *stream) fail(err error) {
+	if !errors.Is(err, fs.ErrClosed) { // a reader closed under whoever reads for a client that has gone
+		s.broken.Store(&err)
+	}
 }
 
 // wait lets n bytes, step at most, pass.
@@ -35,8 +56,11 @@ func (s *stream) wait(n int) error {
 
 func (s *stream) Read(b []byte) (int, error) {
 	n, err := s.ReadSeeker.Read(b[:min(len(b), step)])
+	if n > 0 {
+		s.begun.Store(true)
+	}
 	if err != nil && err != io.EOF {
-		s.err = err
+		s.fail(err)
 		return n, err
 	}
 	if waited := s.wait(n); err == nil {
@@ -55,7 +79,11 @@ func (s *stream) CopyN(w io.Writer, n int64) (int64, error) {
 		CopyN(w io.Writer, n int64) (int64, error)
 	})
 	if !ok {
-		return io.Copy(struct{ io.Writer }{w}, io.LimitReader(struct{ io.Reader }{s}, n))
+		sent, err := io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(struct{ io.Reader }{s}, n), make([]byte, step))
+		if err == nil {
+			s.ended(sent, n, nil)
+		}
+		return sent, err
 	}
 	client := &meter{w: w, s: s}
 	sent, err := view.CopyN(client, n)
@@ -87,9 +115,9 @@ func (s *stream) ended(sent, want int64, err error) {
 	switch {
 	case sent == want:
 	case err == nil || err == io.EOF:
-		s.err = io.ErrUnexpectedEOF
+		s.fail(errShort)
 	default:
-		s.err = err
+		s.fail(err)
 	}
 }
 
@@ -104,12 +132,13 @@ func (m *meter) Write(b []byte) (int, error) {
 	if m.err = m.s.wait(min(len(b), step)); m.err != nil {
 		return 0, m.err
 	}
+	m.s.begun.Store(true)
 	n, err := m.w.Write(b)
 	m.err = err
 	return n, err
 }
 
-// limits bound how fast each client, by its address, reads pieces. Clients are
+// limits bound how fast each client, see clientOf, reads pieces. Clients are
 // forgotten when they could not be told from new ones.
 type limits struct {
 	perSecond int64 // bytes; 0 is without limit
@@ -130,10 +159,7 @@ func (l *limits) of(r *http.Request) *rate.Limiter {
 	if l.perSecond <= 0 {
 		return nil
 	}
-	client, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		client = r.RemoteAddr
-	}
+	client := clientOf(r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if one, known := l.clients[client]; known {

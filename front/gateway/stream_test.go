@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -58,7 +62,7 @@ func TestStreamTellsWhoseFaultItIs(t *testing.T) {
 		want error
 	}{
 		"a whole file":     {f, io.Discard, 2*step + 10, nil},
-		"a file cut short": {f, io.Discard, 2*step + 20, io.ErrUnexpectedEOF},
+		"a file cut short": {f, io.Discard, 2*step + 20, errShort},
 		"a file, no one":   {f, deaf{}, 10, nil},
 		"a whole view":     {&view{Reader: bytes.NewReader(make([]byte, 20))}, io.Discard, 20, nil},
 		"a broken view":    {&view{Reader: bytes.NewReader(make([]byte, 20)), fault: changed}, io.Discard, 30, changed},
@@ -69,8 +73,8 @@ func TestStreamTellsWhoseFaultItIs(t *testing.T) {
 		}
 		s := &stream{ReadSeeker: one.car, ctx: t.Context()}
 		n, _ := s.CopyN(one.w, one.n)
-		if !errors.Is(s.err, one.want) || one.want == nil && s.err != nil || one.want == nil && one.w == io.Discard && n != one.n {
-			t.Errorf("%s: %d bytes, %v", what, n, s.err)
+		if !errors.Is(s.failure(), one.want) || one.want == nil && s.failure() != nil || one.want == nil && one.w == io.Discard && n != one.n {
+			t.Errorf("%s: %d bytes, %v", what, n, s.failure())
 		}
 	}
 }
@@ -156,8 +160,8 @@ func TestLimits(t *testing.T) {
 		t.Errorf("what is free: %d, %v", n, err)
 	}
 	cancel()
-	if n, err := car.CopyN(io.Discard, step); n != 0 || err == nil || car.err != nil {
-		t.Errorf("beyond the limit: %d, %v, %v", n, err, car.err)
+	if n, err := car.CopyN(io.Discard, step); n != 0 || err == nil || car.failure() != nil {
+		t.Errorf("beyond the limit: %d, %v, %v", n, err, car.failure())
 	}
 	for i := range 3 * maxClients {
 		l.of(from(fmt.Sprintf("c%d:1", i)))
@@ -169,3 +173,60 @@ func TestLimits(t *testing.T) {
 		t.Error("a busy client is forgotten")
 	}
 }
+
+// A client who takes nothing for longer than the patience is let go of, and one
+// who takes a little now and then is not.
+func TestSlowReadersTimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := &stream{ReadSeeker: &view{Reader: bytes.NewReader(make([]byte, 3*step))}, ctx: r.Context()}
+			_, err := io.CopyN(w, s, 3*step)
+			ended <- err
+		})
+		here, there := net.Pipe()
+		server := &http.Server{Handler: paced(handler)}
+		go func() { _ = server.Serve(&oneConn{conn: there, closed: make(chan struct{})}) }()
+		defer server.Close()
+		if _, err := here.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for range 8 { // 32 KiB at the most, each within the patience
+			<-time.After(patience / 10)
+			if _, err := here.Read(make([]byte, 4096)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the answer ended with %v", err)
+		}
+		if took := time.Since(began); took > 3*patience {
+			t.Errorf("after %s", took)
+		}
+		_ = here.Close()
+	})
+}
+
+// oneConn is a listener to whom one connection comes.
+type oneConn struct {
+	conn   net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if c := l.conn; c != nil {
+		l.conn = nil
+		return c, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+func (l *oneConn) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
