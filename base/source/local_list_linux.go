@@ -82,8 +82,9 @@ func (d *listing) read(l *local, dir string, turn int, over chan<- struct{}) {
 		d.step(turn, func() { d.err = err })
 		return
 	}
-	if d.step(turn, func() { d.done, d.out = true, make([]entry, 0, len(d.names)) }) {
-		d.stat(int(f.Fd()), 0, turn)
+	fd := -1
+	if d.step(turn, func() { d.done, d.out, fd = true, make([]entry, 0, len(d.names)), int(f.Fd()) }) {
+		d.stat(fd, 0, turn)
 	}
 }
 
