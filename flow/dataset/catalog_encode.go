@@ -23,11 +23,22 @@ import (
 // An undefined CID has no bytes.
 
 // appendRecord appends a record whose path follows before in a block.
-func appendRecord(b []byte, r Record, before string) ([]byte, error) {
-	shared := sharedPrefix(before, r.Path)
+func appendRecord(b []byte, r Record, before []byte) ([]byte, error) {
+	shared := 0
+	for shared < min(len(before), len(r.Path)) && before[shared] == r.Path[shared] {
+		shared++
+	}
 	var room [512]byte
 	body := binary.AppendUvarint(room[:0], uint64(shared))
-	body = appendText(body, r.Path[shared:])
+	body, err := appendBody(appendText(body, r.Path[shared:]), r)
+	if err != nil {
+		return b, err
+	}
+	return append(binary.AppendUvarint(b, uint64(len(body))), body...), nil
+}
+
+// appendBody appends what stands behind a record's path.
+func appendBody(body []byte, r Record) ([]byte, error) {
 	body = append(body, byte(r.Kind)|byte(r.State)<<3)
 	body = binary.AppendUvarint(body, uint64(r.Size))
 	body = binary.AppendVarint(body, r.Modified)
@@ -40,9 +51,9 @@ func appendRecord(b []byte, r Record, before string) ([]byte, error) {
 		body = appendPart(body, p)
 	}
 	if len(body) > maxRecord {
-		return b, fault.New(fault.Invalid, "catalog: %.200q: %d parts take %d bytes, limit %d", r.Path, len(r.Parts), len(body), maxRecord)
+		return nil, fault.New(fault.Invalid, "catalog: %.200q: %d parts take %d bytes, limit %d", r.Path, len(r.Parts), len(body), maxRecord)
 	}
-	return append(binary.AppendUvarint(b, uint64(len(body))), body...), nil
+	return body, nil
 }
 
 func appendPart(b []byte, p Part) []byte {
@@ -165,6 +176,30 @@ func (c *cursor) next() bool {
 func (c *cursor) kind() FileKind   { return FileKind(c.body.b[0] & 7) }
 func (c *cursor) state() FileState { return FileState(c.body.b[0] >> 3) }
 
+// bare returns the size in the current record, and whether it is whole and has
+// no nodes of a split file.
+func (c *cursor) bare() (size int64, ok bool) {
+	d := decoder{b: c.body.b[1:]}
+	size = d.amount()
+	d.number() // modified
+	d.number() // source
+	for range 4 {
+		d.bytes() // identity, target, reason, CID
+	}
+	d.number() // tree size
+	nodes := 0
+	for range d.count(7) {
+		d.number()
+		d.number()
+		d.number()
+		d.bytes()
+		d.number()
+		d.number()
+		nodes += d.count(5)
+	}
+	return size, !d.bad && nodes == 0 && len(d.b) == 0
+}
+
 // record takes the current record apart.
 func (c *cursor) record() (Record, error) {
 	r := Record{Path: string(c.path), Kind: c.kind(), State: c.state()}
@@ -204,7 +239,7 @@ func (r Record) MarshalText() ([]byte, error) {
 	if r.Path == "" {
 		return nil, nil
 	}
-	b, err := appendRecord(nil, r, "")
+	b, err := appendRecord(nil, r, nil)
 	return base64.StdEncoding.AppendEncode(nil, b), err
 }
 

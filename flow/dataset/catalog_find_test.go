@@ -305,16 +305,12 @@ func TestNamesAreSortedInRuns(t *testing.T) {
 		}
 		s := sorter{f: f, memory: memory}
 		n := 0
-		for r, err := range paths.From("") {
-			if n++; memory == 1 && n > 3000 {
-				break
-			}
-			if err == nil {
-				err = s.add(r)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+		err = paths.scan("", func(_ []byte, at *cursor) (bool, error) {
+			n++
+			return memory > 1 || n <= 3000, s.add(at)
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 		var got bytes.Buffer
 		if err := s.merge(t.Context(), newCatalogWriter(&got, byName)); err != nil {
@@ -350,6 +346,19 @@ func TestNamesAreSortedInRuns(t *testing.T) {
 	}
 }
 
+// addTo gives a record to a sorter.
+func addTo(t *testing.T, s *sorter, r Record) {
+	t.Helper()
+	b, err := appendRecord(nil, r, nil)
+	at := cursor{rest: decoder{b: b}}
+	if err != nil || !at.next() {
+		t.Fatal(err)
+	}
+	if err := s.add(&at); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A damaged run is an error, never an end.
 func TestNamesFindADamagedRun(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
@@ -359,9 +368,7 @@ func TestNamesFindADamagedRun(t *testing.T) {
 	defer f.Close()
 	s := sorter{f: f, memory: 1 << 20}
 	for i := range 10 {
-		if err := s.add(numbered(t, i)); err != nil {
-			t.Fatal(err)
-		}
+		addTo(t, &s, numbered(t, i))
 	}
 	if err := s.spill(); err != nil {
 		t.Fatal(err)
@@ -382,10 +389,8 @@ func TestNamesMemory(t *testing.T) {
 	defer f.Close()
 	s := sorter{f: f, memory: 1 << 20}
 	for i := range 30_000 {
-		if err := s.add(numbered(t, i)); err != nil {
-			t.Fatal(err)
-		}
-		if held := len(s.entries) + 4*len(s.starts); held > s.memory {
+		addTo(t, &s, numbered(t, i))
+		if held := len(s.entries) + startBytes*len(s.starts); held > s.memory {
 			t.Fatalf("%d bytes held", held)
 		}
 	}

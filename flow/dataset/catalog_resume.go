@@ -87,7 +87,7 @@ func (w *CatalogWriter) retake(b []byte, records int) (last Record, err error) {
 	if c.rest.bad {
 		return Record{}, errDamaged
 	}
-	w.last = w.order.keyOf(last)
+	w.last = append(w.last[:0], w.order.keyOf(last)...)
 	w.blocks = append(w.blocks, e)
 	w.at += e.length
 	return last, nil

@@ -3,6 +3,7 @@ package dataset
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"container/heap"
 	"context"
 	"encoding/binary"
@@ -36,56 +37,91 @@ func WriteNames(ctx context.Context, w io.Writer, c *Catalog, dir string) error 
 	if n := len(c.blocks); n > 0 {
 		s.entries = make([]byte, 0, min(int64(s.memory), 4*c.blocks[n-1].end()))
 	}
-	for r, err := range c.From("") {
-		if err == nil {
-			err = ctx.Err()
+	err = c.scan("", func(_ []byte, at *cursor) (bool, error) {
+		if err := ctx.Err(); err != nil {
+			return false, err
 		}
-		if err == nil {
-			err = s.add(r)
-		}
-		if err != nil {
-			return fault.Wrap(err, "sort names")
-		}
+		return true, s.add(at)
+	})
+	if err != nil {
+		return fault.Wrap(err, "sort names")
 	}
 	return fault.Wrap(s.merge(ctx, newCatalogWriter(w, byName)), "sort names")
 }
 
 // sorter gathers records into sorted runs. An entry is the length of its key,
-// the key, and the record as a block's first one.
+// the key, the length of what stands behind the record's path, and that.
 type sorter struct {
 	f      *os.File
 	memory int
 	at     int64
 	runs   []*io.SectionReader
 
+	key     []byte
 	entry   []byte
 	entries []byte
-	starts  []uint32 // of each entry
+	starts  []start
 }
 
-func (s *sorter) add(r Record) error {
-	r.Parts = slices.Clone(r.Parts)
-	for i := range r.Parts {
-		r.Parts[i].Tops = nil
+// start is where an entry begins, with the first bytes of its key, which most
+// often tell it from another.
+type start struct {
+	key uint64
+	at  uint32
+}
+
+const startBytes = 16
+
+// add takes the record at a cursor: as it stands unless it has nodes of a split
+// file.
+func (s *sorter) add(at *cursor) error {
+	body := at.body.b
+	if _, bare := at.bare(); !bare {
+		r, err := at.record()
+		if err != nil {
+			return err
+		}
+		for i := range r.Parts {
+			r.Parts[i].Tops = nil
+		}
+		if body, err = appendBody(nil, r); err != nil {
+			return err
+		}
 	}
-	b, err := appendRecord(appendText(s.entry[:0], byName.keyOf(r)), r, "")
-	if err != nil {
-		return err
-	}
-	s.entry = b
-	if len(s.entries)+len(b)+4*len(s.starts) > s.memory {
+	s.key = byName.appendKey(s.key[:0], at.path, at.kind())
+	s.entry = append(binary.AppendUvarint(s.entry[:0], uint64(len(s.key))), s.key...)
+	s.entry = append(binary.AppendUvarint(s.entry, uint64(len(body))), body...)
+	if len(s.entries)+len(s.entry)+startBytes*(len(s.starts)+1) > s.memory {
 		if err := s.spill(); err != nil {
 			return err
 		}
 	}
-	s.starts = append(s.starts, uint32(len(s.entries)))
-	s.entries = append(s.entries, b...)
+	var first [8]byte
+	copy(first[:], s.key)
+	s.starts = append(s.starts, start{binary.BigEndian.Uint64(first[:]), uint32(len(s.entries))})
+	s.entries = append(s.entries, s.entry...)
 	return nil
 }
 
-func entryKey(b []byte) []byte {
+// sort puts the entries in hand in order.
+func (s *sorter) sort() {
+	slices.SortFunc(s.starts, func(a, b start) int {
+		if a.key != b.key {
+			return cmp.Compare(a.key, b.key)
+		}
+		i, _ := s.take(a)
+		j, _ := s.take(b)
+		return bytes.Compare(i, j)
+	})
+}
+
+// take returns the key and the record of an entry in hand.
+func (s *sorter) take(at start) (key, body []byte) {
+	b := s.entries[at.at:]
 	n, used := binary.Uvarint(b)
-	return b[used : used+int(n)]
+	key, b = b[used:used+int(n)], b[used+int(n):]
+	n, used = binary.Uvarint(b)
+	return key, b[used : used+int(n)]
 }
 
 // spill writes what was gathered as a run.
@@ -96,12 +132,12 @@ func (s *sorter) spill() error {
 	if len(s.runs) == maxRuns {
 		return fault.New(fault.Exhausted, "more than %d runs of %d bytes", maxRuns, s.memory)
 	}
-	slices.SortFunc(s.starts, func(i, j uint32) int {
-		return bytes.Compare(entryKey(s.entries[i:]), entryKey(s.entries[j:]))
-	})
+	s.sort()
 	w := bufio.NewWriterSize(s.f, 64<<10)
 	for _, start := range s.starts {
-		if _, err := w.Write(s.entries[start:][:entrySize(s.entries[start:])]); err != nil {
+		_, body := s.take(start) // the entry ends where its body does
+		end := cap(s.entries) - cap(body) + len(body)
+		if _, err := w.Write(s.entries[start.at:end]); err != nil {
 			return err
 		}
 	}
@@ -114,15 +150,18 @@ func (s *sorter) spill() error {
 	return nil
 }
 
-func entrySize(b []byte) int {
-	key, used := binary.Uvarint(b)
-	at := used + int(key)
-	record, used := binary.Uvarint(b[at:])
-	return at + used + int(record)
-}
-
-// merge adds the records of all runs in order.
+// merge adds the records of all runs in order. One run needs no file.
 func (s *sorter) merge(ctx context.Context, w *CatalogWriter) error {
+	if len(s.runs) == 0 {
+		s.sort()
+		for _, start := range s.starts {
+			key, body := s.take(start)
+			if err := addNamed(w, key, body); err != nil {
+				return err
+			}
+		}
+		return w.Close()
+	}
 	if err := s.spill(); err != nil {
 		return err
 	}
@@ -141,14 +180,7 @@ func (s *sorter) merge(ctx context.Context, w *CatalogWriter) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c := cursor{rest: decoder{b: h[0].record}}
-		if !c.next() {
-			return errRecord
-		}
-		r, err := c.record()
-		if err == nil {
-			err = w.Add(r)
-		}
+		err := addNamed(w, h[0].key, h[0].body)
 		if err == nil {
 			err = h[0].next()
 		}
@@ -164,10 +196,23 @@ func (s *sorter) merge(ctx context.Context, w *CatalogWriter) error {
 	return w.Close()
 }
 
+// addNamed adds a record in order of names: its key ends with its path.
+func addNamed(w *CatalogWriter, key, body []byte) error {
+	at := cursor{path: key[bytes.IndexByte(key, 0)+1:], body: decoder{b: body}}
+	if len(body) == 0 {
+		return errRecord
+	}
+	size, ok := at.bare()
+	if !ok {
+		return errRecord
+	}
+	return w.addBody(key, at.path, body, Record{Kind: at.kind(), State: at.state(), Size: size})
+}
+
 // run is a sorted run at its first entry not taken.
 type run struct {
-	r           *bufio.Reader
-	key, record []byte // record has its length before it
+	r         *bufio.Reader
+	key, body []byte
 }
 
 // next steps on; io.EOF is the end.
@@ -182,7 +227,7 @@ func (r *run) next() error {
 		n, err = binary.ReadUvarint(r.r)
 	}
 	if err == nil {
-		r.record, err = r.read(binary.AppendUvarint(r.record[:0], n), n)
+		r.body, err = r.read(r.body[:0], n)
 	}
 	if err != nil {
 		return fault.New(fault.Internal, "read a sorted run: %w", err)

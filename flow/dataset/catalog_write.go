@@ -3,6 +3,8 @@ package dataset
 import (
 	"encoding/binary"
 	"io"
+	"math/bits"
+	"strings"
 
 	"github.com/firth-project/firth/base/fault"
 )
@@ -19,8 +21,8 @@ type CatalogWriter struct {
 	buf     []byte // the block's header and payload
 	records int    // in it
 	first   string // key
-	path    string // of the record before
-	last    string // key
+	path    []byte // of the record before in the block
+	last    []byte // key
 }
 
 // NewCatalogWriter begins a catalog in path order. What is written is whole
@@ -38,21 +40,54 @@ func (w *CatalogWriter) Add(r Record) error {
 		return err
 	}
 	key := w.order.keyOf(r)
-	switch {
-	case key == w.last:
-		return fault.New(fault.Conflict, "catalog: %.200q comes twice", r.Path)
-	case key < w.last:
-		return fault.New(fault.Invalid, "catalog: %.200q comes after %.200q, out of order", key, w.last)
-	}
-	if w.records == 0 {
-		w.buf = append(w.buf[:0], make([]byte, blockHeader)...)
-		w.path, w.first = "", key
+	if err := w.begin(key, r.Path); err != nil {
+		return err
 	}
 	buf, err := appendRecord(w.buf, r, w.path)
 	if err != nil {
 		return err
 	}
-	w.buf, w.path, w.last = buf, r.Path, key
+	w.buf, w.path, w.last = buf, append(w.path[:0], r.Path...), append(w.last[:0], key...)
+	return w.added(r)
+}
+
+// addBody is Add for a record as another catalog has it: what stands behind its
+// path, of which r need only say what is counted.
+func (w *CatalogWriter) addBody(key, path, body []byte, r Record) error {
+	if err := w.begin(string(key), string(path)); err != nil {
+		return err
+	}
+	shared := 0
+	for shared < min(len(w.path), len(path)) && w.path[shared] == path[shared] {
+		shared++
+	}
+	rest := path[shared:]
+	n := uvarintSize(uint64(shared)) + uvarintSize(uint64(len(rest))) + len(rest) + len(body)
+	b := binary.AppendUvarint(w.buf, uint64(n))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(shared)), uint64(len(rest)))
+	w.buf = append(append(b, rest...), body...)
+	w.path, w.last = append(w.path[:0], path...), append(w.last[:0], key...)
+	return w.added(r)
+}
+
+// begin sees to it that a record belongs behind the last one, and has a block
+// to go to.
+func (w *CatalogWriter) begin(key, path string) error {
+	switch {
+	case key == string(w.last):
+		return fault.New(fault.Conflict, "catalog: %.200q comes twice", path)
+	case key < string(w.last):
+		return fault.New(fault.Invalid, "catalog: %.200q comes after %.200q, out of order", key, w.last)
+	}
+	if w.records == 0 {
+		w.buf = append(w.buf[:0], make([]byte, blockHeader)...)
+		w.path, w.first = w.path[:0], strings.Clone(key)
+	}
+	return nil
+}
+
+// added counts a record, and ends the block if it is full.
+func (w *CatalogWriter) added(r Record) error {
 	w.records++
 	w.counts.add(r)
 	if len(w.buf) < blockHeader+blockPayload {
@@ -60,6 +95,8 @@ func (w *CatalogWriter) Add(r Record) error {
 	}
 	return w.Flush()
 }
+
+func uvarintSize(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 // Flush ends the block, so that ResumeCatalog finds all records added so far.
 func (w *CatalogWriter) Flush() error {

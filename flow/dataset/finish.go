@@ -112,37 +112,46 @@ func (f *finisher) piece(ctx context.Context, id int64) (piece.Piece, error) {
 	return p, err
 }
 
-// write makes the catalog and the index in one pass.
+// write makes the catalog and the index in one pass. The directories are made
+// already: their root is the last chunk's.
 func (f *finisher) write(ctx context.Context, w io.Writer) error {
 	c := NewCatalogWriter(w)
 	f.index = indexdag.NewWriter(func(b blocks.Block) error { return f.put(ctx, b) }, indexdag.WriterOptions{})
-	root, err := f.s.tree(ctx, *f.p, f.p.Chunks+1, empty, f.prof, discard, func(r Record) error {
-		if r.State == FilePacked {
-			for i := range r.Parts {
-				r.Parts[i].Piece = f.chunks[r.Parts[i].Piece]
-			}
+	outcomes := f.s.outcomes(ctx, f.p.ID, f.p.Chunks+1, empty)
+	for r, err := range whole(outcomes, joiner{f.prof, f.p.Rules.encoded(), discard}) {
+		if err == nil {
+			err = ctx.Err()
 		}
-		if err := c.Add(r); err != nil {
+		if err == nil {
+			err = f.record(ctx, c, r)
+		}
+		if err != nil {
 			return err
 		}
-		if r.Kind == KindDirectory && r.State == FileSkipped {
-			f.row.Skipped++
-		}
-		return f.add(ctx, r)
-	})
-	if err != nil {
-		return err
-	}
-	if root != f.last {
-		return fault.New(fault.Internal, "preparation %d: its root is %s, but the last chunk has %s", f.p.ID, root, f.last)
 	}
 	n := c.Counts()
-	f.row.Root, f.row.Files, f.row.Bytes, f.row.Carried = root, n.Files+n.Links, n.Bytes, n.Carried
+	f.row.Root, f.row.Files, f.row.Bytes, f.row.Carried = f.last, n.Files+n.Links, n.Bytes, n.Carried
 	f.row.Skipped += n.Skipped + f.p.Scan.Found.Unlisted
 	if err := c.Close(); err != nil {
 		return err
 	}
 	return f.close(ctx)
+}
+
+// record puts a record into the catalog and into the index.
+func (f *finisher) record(ctx context.Context, c *CatalogWriter, r Record) error {
+	if r.State == FilePacked {
+		for i := range r.Parts {
+			r.Parts[i].Piece = f.chunks[r.Parts[i].Piece]
+		}
+	}
+	if err := c.Add(r); err != nil {
+		return err
+	}
+	if r.Kind == KindDirectory && r.State == FileSkipped {
+		f.row.Skipped++
+	}
+	return f.add(ctx, r)
 }
 
 // empty yields no record.

@@ -69,9 +69,12 @@ func (s *Service) packChunk(ctx context.Context, p preparationRow, c chunkRow, m
 // run makes the pieces of a chunk: one, of the last chunk as many as the nodes
 // above all chunks take, or none if everything was packed before.
 func (k *packing) run(ctx context.Context) (made []pack.Made, root string, err error) {
-	if !k.c.Last {
+	if !k.c.Last || k.all() {
 		m, err := pack.Run(ctx, k.job(0))
-		return []pack.Made{m}, "", err
+		if k.all() && err == nil {
+			root = m.Root.String()
+		}
+		return []pack.Made{m}, root, err
 	}
 	if k.c.Files == 0 && k.p.Prior != 0 {
 		before, err := rowOfPreparation(ctx, k.s.db.Read(), k.p.Prior)
@@ -101,6 +104,12 @@ func (k *packing) run(ctx context.Context) (made []pack.Made, root string, err e
 			return made, spine.Root, err
 		}
 	}
+}
+
+// all reports whether the chunk is all of the dataset, its files as they are:
+// then the piece's own directories are the dataset's.
+func (k *packing) all() bool {
+	return k.c.Last && k.c.Ordinal == 1 && k.p.Prior == 0 && !k.p.Rules.encoded()
 }
 
 // job is the n-th piece of the chunk.

@@ -88,7 +88,7 @@ func (sp *spine) write(ctx context.Context, own iter.Seq2[Record, error], put fu
 		}
 		return err
 	}
-	root, err := sp.k.s.tree(ctx, sp.k.p, sp.k.c.Ordinal, own, sp.k.prof, emit, nil)
+	root, err := sp.k.s.tree(ctx, sp.k.p, sp.k.c.Ordinal, own, sp.k.prof, emit)
 	if errors.Is(err, errFull) {
 		sp.Full = true
 		return nil
@@ -98,17 +98,13 @@ func (sp *spine) write(ctx context.Context, own iter.Seq2[Record, error], put fu
 }
 
 // tree makes the dataset's directories of what the chunks before an ordinal,
-// and then last, say, and returns the root. Each whole record is also given to
-// visit, if there is one.
+// and then last, say, and returns the root.
 func (s *Service) tree(ctx context.Context, p preparationRow, before int64, last iter.Seq2[Record, error], prof dag.Profile,
-	emit func(blocks.Block) error, visit func(Record) error) (string, error) {
+	emit func(blocks.Block) error) (string, error) {
 	dirs := dag.NewDirectoryWriter(prof, emit)
 	for r, err := range whole(s.outcomes(ctx, p.ID, before, last), joiner{prof, p.Rules.encoded(), emit}) {
 		if err == nil {
 			err = ctx.Err()
-		}
-		if err == nil && visit != nil {
-			err = visit(r)
 		}
 		if err != nil {
 			return "", err
