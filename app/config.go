@@ -108,7 +108,7 @@ type CommP struct {
 // Dataset says how datasets are packed.
 type Dataset struct {
 	WorkDir    string `koanf:"work_dir" doc:"directory of preparations under way, of this process alone; empty is in the home"`
-	Workers    int    `koanf:"workers" doc:"threads that pack one chunk, 17 MiB of memory each; 0 is one more than processors, at most 3"`
+	Workers    int    `koanf:"workers" doc:"threads that pack one chunk, 17 MiB of memory each, 51 MiB of more than three; 0 is one more than processors"`
 	Checkpoint int64  `koanf:"checkpoint" doc:"bytes of a piece between two points from which packing goes on after a stop"`
 }
 

@@ -2,41 +2,68 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+// leanEvery is how often a running packer becomes lean again.
+const leanEvery = 250 * time.Millisecond
+
 // lean gives back what only the start needed: garbage of the migrations, and
 // the pages of the program itself, of which a start has touched nearly all (each
-// library's tables and what fills them) and packing needs a third. They are read
-// from the page cache again when they are wanted. What cannot be given back
-// stays.
-func lean() {
+// library's tables and what fills them) and packing needs a fifth. They are read
+// from the page cache again when they are wanted, each with fifteen neighbours
+// that mostly are not: so they are given back again and again until ctx ends.
+// What cannot be given back stays.
+func lean(ctx context.Context) error {
 	debug.FreeOSMemory()
+	clean := cleanPages()
+	tick := time.NewTicker(leanEvery)
+	defer tick.Stop()
+	for {
+		for _, p := range clean {
+			_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(p.from), uintptr(p.to-p.from), unix.MADV_DONTNEED)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// pages are a range of addresses.
+type pages struct{ from, to uint64 }
+
+// cleanPages finds the mappings of the program that nobody has written to and
+// nobody can: the file has all of it.
+func cleanPages() (clean []pages) {
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
-		return
+		return nil
 	}
 	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
-		return
+		return nil
 	}
-	var from, to uint64 // of the mapping at hand, 0 to 0 for none of ours
+	var at pages // the mapping at hand; none of ours is 0 to 0
 	for line := range bytes.Lines(maps) {
 		f := bytes.Fields(line)
 		switch {
 		case len(f) == 6 && string(f[5]) == self && f[1][1] == '-': // from-to perms offset device inode path
 			low, high, _ := bytes.Cut(f[0], []byte("-"))
-			from, _ = strconv.ParseUint(string(low), 16, 64)
-			to, _ = strconv.ParseUint(string(high), 16, 64)
+			at.from, _ = strconv.ParseUint(string(low), 16, 64)
+			at.to, _ = strconv.ParseUint(string(high), 16, 64)
 		case len(f) >= 5 && bytes.IndexByte(f[0], '-') > 0:
-			from, to = 0, 0
-		case len(f) == 3 && string(f[0]) == "Anonymous:" && string(f[1]) == "0" && from < to:
-			// Nothing was written here, not even by a loader: the file has it all.
-			_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_DONTNEED)
+			at = pages{}
+		case len(f) == 3 && string(f[0]) == "Anonymous:" && string(f[1]) == "0" && at.from < at.to: // not even a loader wrote here
+			clean = append(clean, at)
 		}
 	}
+	return clean
 }

@@ -2,7 +2,14 @@
 
 package app
 
-import "runtime/debug"
+import (
+	"context"
+	"runtime/debug"
+)
 
 // lean gives back what only the start needed.
-func lean() { debug.FreeOSMemory() }
+func lean(ctx context.Context) error {
+	debug.FreeOSMemory()
+	<-ctx.Done()
+	return nil
+}

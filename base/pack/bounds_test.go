@@ -127,14 +127,14 @@ func limitedRun(t *testing.T, what string) {
 	}
 }
 
-// TestMemory packs a large and sparse file, and very many small ones, and holds
-// the process to its bound.
+// TestMemory packs a large and sparse file, and very many small ones, with few
+// workers and with very many, and holds the process to its bound.
 func TestMemory(t *testing.T) {
 	if what := os.Getenv("FIRTH_PACK_MEMORY"); what != "" {
 		measuredRun(t, what)
 		return
 	}
-	for _, what := range []string{"sparse", "many"} {
+	for _, what := range []string{"sparse", "many", "sparse, 16 workers", "many, 16 workers", "sparse, 200 workers"} {
 		child := exec.Command(os.Args[0], "-test.run=^TestMemory$")
 		child.Env = append(os.Environ(), "FIRTH_PACK_MEMORY="+what, "FIRTH_PACK_DIR="+t.TempDir())
 		out, err := child.CombinedOutput()
@@ -173,6 +173,8 @@ func (synthetic) ReadAt(p []byte, off int64) (int, error) {
 
 func measuredRun(t *testing.T, what string) {
 	j := Job{Dir: filepath.Join(os.Getenv("FIRTH_PACK_DIR"), "work"), Settings: Settings{MaxPadded: 4 << 30}}
+	what, workers, _ := strings.Cut(what, ", ")
+	_, _ = fmt.Sscan(workers, &j.Workers)
 	if what == "sparse" {
 		j.Open, j.NoDedup = synthetic{}, true
 		size := int64(512 << 20)

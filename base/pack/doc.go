@@ -9,7 +9,7 @@
 // which fails, changes or vanishes is left out with a reason and nothing else is
 // lost; that a run which was cut short goes on inside the piece; and that bytes
 // which are not what was packed are never served. Memory is about 17 MiB a
-// worker, at most 40 MiB to find duplicates, and 34 bytes for each 127 KiB of
+// worker, 51 MiB of however many, at most 40 MiB to find duplicates, and 34 bytes for each 127 KiB of
 // CAR.
 //
 // It refuses to know databases, networks and what a dataset is: entries come

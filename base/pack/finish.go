@@ -25,8 +25,11 @@ type tail struct {
 }
 
 func (p *packer) newTail() (*tail, error) {
+	for i := range p.batches[1:] { // nobody else needs one any more
+		p.batches[1+i].free()
+	}
 	t := &tail{p: p, b: &p.batches[0]}
-	if err := p.provide(t.b); err != nil {
+	if err := p.provide(t.b, batchBytes); err != nil {
 		return nil, err
 	}
 	t.begin()

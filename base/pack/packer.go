@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// defaultWorkers is the most workers there are unless more are asked for: as
-	// many as keep a run below 128 MiB, and a fast disk busy.
-	defaultWorkers    = 3
 	defaultCheckpoint = 1 << 30
 	// saveBytes is how far a run has to be behind its last checkpoint for another
 	// one to be worth the sync.
@@ -57,10 +54,14 @@ type packer struct {
 func newPacker(ctx context.Context, j Job) *packer {
 	workers := j.Workers
 	if workers <= 0 {
-		workers = min(runtime.GOMAXPROCS(0)+1, defaultWorkers)
+		workers = runtime.GOMAXPROCS(0) + 1
 	}
+	workers = min(workers, manyWorkers)
 	p := &packer{ctx: ctx, job: j, prof: j.Profile, limit: int64(commp.MaxRawSize(uint64(j.MaxPadded))), batches: make([]batch, workers)}
-	p.taker = taker{job: &p.job, prof: p.prof, batch: batchBytes, aligned: j.Export != ""}
+	p.taker = taker{
+		job: &p.job, prof: p.prof, aligned: j.Export != "",
+		batch: share(batchBytes, leafBytes, workers), units: share(batchUnits, 1, workers),
+	}
 	return p
 }
 
@@ -79,13 +80,17 @@ func (p *packer) close() {
 // free gives the buffers back, and what is known of blocks.
 func (p *packer) free() {
 	for i := range p.batches {
-		if b := &p.batches[i]; b.buf != nil {
-			_ = freeMemory(b.buf)
-			b.buf = nil
-		}
+		p.batches[i].free()
 	}
 	if p.seen != nil {
 		p.seen.close()
+	}
+}
+
+func (b *batch) free() {
+	if b.buf != nil {
+		_ = freeMemory(b.buf)
+		b.buf = nil
 	}
 }
 
@@ -171,11 +176,11 @@ func (p *packer) work(ctx context.Context, b *batch) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := p.provide(b); err != nil {
-			return err
-		}
 		more, err := p.taker.take(b)
 		if err != nil || !more {
+			return err
+		}
+		if err := p.provide(b, max(b.size, p.taker.batch)); err != nil {
 			return err
 		}
 		if err := p.fill(ctx, b); err != nil {
@@ -199,14 +204,17 @@ func (p *packer) work(ctx context.Context, b *batch) error {
 	}
 }
 
-// provide gives a batch its buffer when it is first of use.
-func (p *packer) provide(b *batch) error {
-	if b.buf != nil {
+// provide gives a batch a buffer for n bytes of CAR, wherever in a page they
+// begin, unless it has one.
+func (p *packer) provide(b *batch, n int) error {
+	n = (n/pageBytes + 2) * pageBytes
+	if len(b.buf) >= n {
 		return nil
 	}
-	buf, err := newMemory(bufBytes)
+	b.free()
+	buf, err := newMemory(n)
 	if err != nil {
-		return fault.New(fault.Exhausted, "pack: no memory for a buffer of %d bytes: %w; use fewer workers", bufBytes, err)
+		return fault.New(fault.Exhausted, "pack: no memory for a buffer of %d bytes: %w; use fewer workers", n, err)
 	}
 	b.buf = buf
 	return nil

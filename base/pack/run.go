@@ -55,7 +55,7 @@ type Settings struct {
 	MaxPadded  int64       // padded size in bytes that the piece must not exceed: a power of two
 	MinPadded  int64       // a smaller piece is padded up to this size; 0 leaves it
 	NoDedup    bool        // keep equal leaves each
-	Workers    int         // each takes 17 MiB; 0 is one more than there are processors, at most 3
+	Workers    int         // share 50 MiB, from three on; 0 is one more than there are processors, at most 48 work
 	Readers    int         // small files that a worker reads at once; 0 is 1, right for local files
 	Checkpoint int64       // bytes between points to go on from; 0 is 1 GiB
 }
@@ -82,7 +82,7 @@ type Made struct {
 // work in Dir.
 func Run(ctx context.Context, j Job) (Made, error) { return run(ctx, j, batchBytes) }
 
-// run is Run with batches of a size.
+// run is Run with batches of at most a size.
 func run(ctx context.Context, j Job, batch int) (Made, error) {
 	if j.Profile.ChunkSize == 0 {
 		j.Profile = dag.Profiles()[0]
@@ -96,7 +96,7 @@ func run(ctx context.Context, j Job, batch int) (Made, error) {
 	}
 	defer lock.Close()
 	p := newPacker(ctx, j)
-	p.taker.batch = batch
+	p.taker.batch = min(p.taker.batch, batch)
 	defer p.close()
 	made, err := p.run(ctx)
 	if err != nil && diskFull(err) && !fault.Is(err, fault.Exhausted) {

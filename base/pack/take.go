@@ -12,12 +12,21 @@ import (
 
 // A batch is what a worker has in hand: at most batchBytes of CAR, which are 16
 // leaves of 1 MiB, one for each lane of the hash, and at most batchUnits files.
+// More than fullWorkers have as much together as these, a leaf each at least.
 const (
-	batchBytes = 16 * (1<<20 + 64)
-	batchUnits = 1024
-	pageBytes  = 4096
-	bufBytes   = (batchBytes/pageBytes + 2) * pageBytes // wherever in a page the batch begins
+	batchBytes  = 16 * leafBytes
+	leafBytes   = 1<<20 + 64
+	batchUnits  = 1024
+	pageBytes   = 4096
+	fullWorkers = 3
+	// manyWorkers is the most there are: as many as have a leaf each.
+	manyWorkers = fullWorkers * batchBytes / leafBytes
 )
+
+// share is what each of so many workers has of a most, a multiple of each.
+func share(most, each, workers int) int {
+	return max(most*fullWorkers/max(workers, fullWorkers)/each, 1) * each
+}
 
 // unit is the run of an entry's sections that is in one batch.
 type unit struct {
@@ -65,7 +74,8 @@ type batch struct {
 type taker struct {
 	job     *Job
 	prof    dag.Profile
-	batch   int  // bytes of CAR in a batch, at most batchBytes
+	batch   int  // bytes of CAR in a batch, at most batchBytes; one section may be longer
+	units   int  // files in a batch, at most batchUnits
 	aligned bool // batches stand in their buffers as in the pages of the CAR
 
 	mu      sync.Mutex
@@ -147,7 +157,7 @@ func (t *taker) take(b *batch) (bool, error) {
 	if t.aligned {
 		b.base = int(t.planned % pageBytes)
 	}
-	for t.room > int64(b.size) && len(b.units) < batchUnits {
+	for t.room > int64(b.size) && len(b.units) < t.units {
 		if t.file == nil || t.file.abandoned.Load() {
 			more, err := t.next()
 			if err != nil {

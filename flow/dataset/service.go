@@ -33,7 +33,7 @@ type Seal interface {
 type Settings struct {
 	WorkDir      string        // where work in progress stands; of this process alone
 	Worker       string        // name shown as a chunk's worker
-	Workers      int           // goroutines of one chunk; 0 is one more than processors, at most 3
+	Workers      int           // goroutines of one chunk; 0 is one more than processors
 	MinPieceSize int64         // least padded size where a dataset's rules name none; 0 is any
 	Checkpoint   int64         // bytes between two points a chunk goes on from; 0 is 1 GiB
 	Temporary    bool          // nobody goes on from here when the machine has lost its power
