@@ -20,6 +20,7 @@ type Policy struct {
 	DurationEpochs   int64        `json:"duration_epochs"`
 	StartDelayEpochs int64        `json:"start_delay_epochs"`
 	Verified         bool         `json:"verified"`
+	DeleteCARAfter   int          `json:"delete_car_after" doc:"active deals after which the CARs that the node wrote of a piece are deleted; 0 keeps them"`
 	State            string       `json:"state" enum:"active,paused,removed"`
 	Reason           string       `json:"reason,omitempty"`
 	Status           PolicyStatus `json:"status"`
@@ -49,6 +50,7 @@ type NewPolicy struct {
 	DurationEpochs   int64    `json:"duration_epochs,omitempty" minimum:"0"`
 	StartDelayEpochs int64    `json:"start_delay_epochs,omitempty" minimum:"0"`
 	Verified         bool     `json:"verified,omitempty"`
+	DeleteCARAfter   int      `json:"delete_car_after,omitempty" minimum:"0" doc:"delete the CARs that the node exported or cached of a piece once it has so many active deals, if no other policy, project or import wants them; 0 keeps them"`
 }
 
 // PolicyChange is what may be changed of a policy; nil fields stay.
@@ -62,6 +64,7 @@ type PolicyChange struct {
 	DurationEpochs   *int64    `json:"duration_epochs,omitempty" minimum:"1"`
 	StartDelayEpochs *int64    `json:"start_delay_epochs,omitempty" minimum:"0"`
 	Verified         *bool     `json:"verified,omitempty"`
+	DeleteCARAfter   *int      `json:"delete_car_after,omitempty" minimum:"0"`
 }
 
 // Step is one thing a policy would do now, and why.

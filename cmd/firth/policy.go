@@ -55,10 +55,14 @@ func (c *call) policy(p client.Policy) {
 	if len(p.Providers) > 0 {
 		providers = strings.Join(p.Providers, ", ")
 	}
+	kept := "are kept"
+	if p.DeleteCARAfter > 0 {
+		kept = "are deleted after " + plural(p.DeleteCARAfter, "active deal")
+	}
 	c.facts(fact{"policy", p.ID}, fact{"name", p.Name}, fact{"state", state(p.State, p.Reason)}, fact{"copies", p.Copies},
 		fact{"pieces", pieces}, fact{"providers", providers}, fact{"wallet", p.Wallet},
 		fact{"max price", p.MaxPrice + " attoFIL per GiB and epoch"}, fact{"duration", fmt.Sprintf("%d epochs", p.DurationEpochs)},
-		fact{"start delay", fmt.Sprintf("%d epochs", p.StartDelayEpochs)}, fact{"verified", p.Verified},
+		fact{"start delay", fmt.Sprintf("%d epochs", p.StartDelayEpochs)}, fact{"verified", p.Verified}, fact{"CARs", kept},
 		fact{"status", fmt.Sprintf("%d of %d copies active, %d in progress, %d failed, over %s",
 			p.Status.Active, p.Status.Wanted, p.Status.InProgress, p.Status.Failed, plural(p.Status.Pieces, "piece"))},
 		fact{"made", p.CreatedAt}, fact{"updated", p.UpdatedAt})
@@ -74,13 +78,14 @@ type policyNewCmd struct {
 	DurationEpochs   int64    `help:"How long a deal lasts; on mainnet a day has 2880 epochs." placeholder:"N"`
 	StartDelayEpochs int64    `help:"How long a provider has until a deal must be active." placeholder:"N"`
 	Verified         bool     `help:"Make verified deals, with datacap."`
+	DeleteCARAfter   int      `help:"Delete the CARs the node wrote of a piece once it has N active deals, unless another policy or project wants them; imported ones stay. Default keeps them." name:"delete-car-after" placeholder:"N"`
 }
 
 func (n *policyNewCmd) Run(call *call) error {
 	return show(call, func(ctx context.Context, cl *client.Client) (client.Policy, error) {
 		return cl.CreatePolicy(ctx, client.NewPolicy{
 			Name: n.Name, Copies: n.Copies, Pieces: n.Piece, Providers: n.Provider, Wallet: n.Wallet, MaxPrice: n.MaxPrice,
-			DurationEpochs: n.DurationEpochs, StartDelayEpochs: n.StartDelayEpochs, Verified: n.Verified,
+			DurationEpochs: n.DurationEpochs, StartDelayEpochs: n.StartDelayEpochs, Verified: n.Verified, DeleteCARAfter: n.DeleteCARAfter,
 		})
 	}, call.policy)
 }

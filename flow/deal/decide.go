@@ -102,6 +102,25 @@ func (v view) decide() (steps []Step, next *time.Time) {
 	return steps, next
 }
 
+// spares reports whether no policy wants the CARs of the piece any more, and
+// says why. One policy that keeps them is enough; each counts the active deals
+// it accepts.
+func (v view) spares() (reason string, ok bool) {
+	for _, p := range v.policies {
+		active := 0
+		for _, d := range v.live {
+			if d.State == Active && p.accepts(d.Provider) {
+				active++
+			}
+		}
+		if p.DeleteCARAfter == 0 || active < p.DeleteCARAfter {
+			return "", false
+		}
+		reason = fmt.Sprintf("policy %d: %d deals are active, the CAR is kept until %d are", p.ID, active, p.DeleteCARAfter)
+	}
+	return reason, len(v.policies) > 0
+}
+
 func (v view) step(p Policy, a Action, actor, reason string) Step {
 	return Step{Action: a, Policy: p.ID, Piece: v.target.ID, PieceCID: v.target.PieceCID, Provider: actor, Reason: reason}
 }

@@ -128,3 +128,33 @@ func TestSentBefore(t *testing.T) {
 		}
 	}
 }
+
+// A CAR is let go when every policy over its piece has as many active deals of
+// its own as it says.
+func TestSpares(t *testing.T) {
+	two := Policy{ID: 1, Copies: 3, DeleteCARAfter: 2, State: PolicyActive}
+	keeps := Policy{ID: 2, Copies: 1, State: PolicyActive}
+	picky := Policy{ID: 3, Copies: 1, DeleteCARAfter: 1, Providers: []string{"f09"}, State: PolicyPaused}
+	for _, tt := range []struct {
+		name string
+		v    view
+		want bool
+	}{
+		{"no policy", view{live: with(Active, "f01", "f02")}, false},
+		{"too few", view{policies: []Policy{two}, live: append(with(Active, "f01"), with(Published, "f02", "f03")...)}, false},
+		{"enough", view{policies: []Policy{two}, live: with(Active, "f01", "f02")}, true},
+		{"another keeps it", view{policies: []Policy{two, keeps}, live: with(Active, "f01", "f02", "f03")}, false},
+		{"not with whom another wants it", view{policies: []Policy{two, picky}, live: with(Active, "f01", "f02")}, false},
+		{"enough for both", view{policies: []Policy{two, picky}, live: with(Active, "f01", "f09")}, true},
+	} {
+		if reason, got := tt.v.spares(); got != tt.want || got != (reason != "") {
+			t.Errorf("%s: %v %q", tt.name, got, reason)
+		}
+	}
+	for n, fine := range map[int]bool{-1: false, 0: true, 1: true, 3: true, 4: false} {
+		p := Policy{Copies: 3, MaxPrice: "0", DurationEpochs: minDuration, StartDelayEpochs: 1, DeleteCARAfter: n}
+		if err := p.check(); (err == nil) != fine {
+			t.Errorf("delete after %d of 3: %v", n, err)
+		}
+	}
+}

@@ -99,6 +99,8 @@ type Pieces interface {
 	Plan(ctx context.Context, id int64) (piece.Plan, error)
 	Get(ctx context.Context, project int64, ref string) (piece.Piece, error)
 	After(ctx context.Context, after int64, limit int) ([]piece.Piece, error)
+	// Release has the CARs of a piece deleted that this node has written.
+	Release(ctx context.Context, tx *db.Tx, piece int64, reason string) error
 }
 
 // Providers are whom deals are made with; provider.Service does it.

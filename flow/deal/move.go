@@ -14,8 +14,8 @@ import (
 	"github.com/firth-project/firth/flow/provider"
 )
 
-// move takes a deal to a state, and tells it. What ends a deal has the piece
-// looked at again.
+// move takes a deal to a state, and tells it. What ends a deal, or makes it
+// count, has the piece looked at again.
 func (s *Service) move(ctx context.Context, tx *db.Tx, d *Deal, to State, o Observation) error {
 	from := d.State
 	if from != to && !may(from, to) {
@@ -27,6 +27,8 @@ func (s *Service) move(ctx context.Context, tx *db.Tx, d *Deal, to State, o Obse
 	}
 	if !to.Live() {
 		d.NextCheck = nil
+	}
+	if !to.Live() || to == Active && from != Active {
 		// Before the deal, in the order in which deals are made: two
 		// transactions that wait for each other help nobody.
 		if err := wakeTarget(ctx, tx, d.Piece, d.UpdatedAt); err != nil {

@@ -33,6 +33,7 @@ type Policy struct {
 	DurationEpochs   int64
 	StartDelayEpochs int64 // what a provider has to fetch, publish and prove
 	Verified         bool
+	DeleteCARAfter   int // active deals after which CARs this node wrote are deleted; 0 keeps them
 	State            PolicyState
 	Reason           string
 	CreatedAt        time.Time
@@ -52,6 +53,7 @@ type Change struct {
 	DurationEpochs   *int64
 	StartDelayEpochs *int64
 	Verified         *bool
+	DeleteCARAfter   *int
 }
 
 // PolicyStatus counts what a policy wants and what is true. Copies beyond the
@@ -93,6 +95,7 @@ func (c Change) apply(p *Policy) {
 	set(&p.DurationEpochs, c.DurationEpochs)
 	set(&p.StartDelayEpochs, c.StartDelayEpochs)
 	set(&p.Verified, c.Verified)
+	set(&p.DeleteCARAfter, c.DeleteCARAfter)
 }
 
 func set[T any](field *T, value *T) {
@@ -111,6 +114,8 @@ func (p *Policy) check() error {
 		return fault.New(fault.Invalid, "policy name: has %d bytes, limit %d", len(p.Name), maxName)
 	case p.Copies < 1 || p.Copies > maxCopies:
 		return fault.New(fault.Invalid, "policy: copies must be 1 to %d, not %d", maxCopies, p.Copies)
+	case p.DeleteCARAfter < 0 || p.DeleteCARAfter > p.Copies:
+		return fault.New(fault.Invalid, "policy: CARs are deleted after 1 to %d active deals, the copies it keeps, or with 0 never; not after %d", p.Copies, p.DeleteCARAfter)
 	case len(p.Pieces) > maxPicks || len(p.Providers) > maxPicks:
 		return fault.New(fault.Invalid, "policy: names %d pieces and %d providers, limit %d each", len(p.Pieces), len(p.Providers), maxPicks)
 	case !ok || price.Sign() < 0 || len(p.MaxPrice) > maxPriceBytes:

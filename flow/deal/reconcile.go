@@ -31,7 +31,7 @@ const (
 func (s *Service) Watch(ctx context.Context, log *event.Log) error {
 	hints := []string{
 		"piece.ready", "policy.active", "deal.rejected", "deal.failed", "deal.proposal_expired",
-		"deal.slashed", "deal.terminated", "deal.expired",
+		"deal.slashed", "deal.terminated", "deal.expired", "deal.active",
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -200,7 +200,7 @@ func (s *Service) view(ctx context.Context, t target) (view, error) {
 }
 
 // commit ends a turn: the deals that were decided on exist as drafts, each with
-// the job that proposes it.
+// the job that proposes it, and CARs that no policy wants any more are released.
 func (s *Service) commit(ctx context.Context, t target, v view, propose []Step) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := saveTarget(ctx, tx, t); err != nil {
@@ -210,6 +210,9 @@ func (s *Service) commit(ctx context.Context, t target, v view, propose []Step) 
 			if err := s.draft(ctx, tx, t, v.policy(step.Policy), step); err != nil {
 				return err
 			}
+		}
+		if reason, ok := v.spares(); ok {
+			return s.pieces.Release(ctx, tx, t.ID, reason)
 		}
 		return nil
 	})

@@ -28,6 +28,7 @@ type policyRow struct {
 	DurationEpochs   int64       `bun:"duration_epochs"`
 	StartDelayEpochs int64       `bun:"start_delay_epochs"`
 	Verified         bool        `bun:"verified"`
+	DeleteCARAfter   int         `bun:"delete_car_after"`
 	State            PolicyState `bun:"state"`
 	Reason           string      `bun:"reason"`
 	Version          int64       `bun:"version"`
@@ -39,7 +40,7 @@ func policyRowOf(p Policy) *policyRow {
 	return &policyRow{
 		ID: p.ID, ProjectID: p.Project, Name: p.Name, Copies: p.Copies, EveryPiece: len(p.Pieces) == 0,
 		Pieces: append([]int64{}, p.Pieces...), Providers: append([]string{}, p.Providers...), Wallet: p.Wallet, MaxPrice: p.MaxPrice,
-		DurationEpochs: p.DurationEpochs, StartDelayEpochs: p.StartDelayEpochs, Verified: p.Verified,
+		DurationEpochs: p.DurationEpochs, StartDelayEpochs: p.StartDelayEpochs, Verified: p.Verified, DeleteCARAfter: p.DeleteCARAfter,
 		State: p.State, Reason: p.Reason, Version: p.version, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}
 }
@@ -48,7 +49,7 @@ func (r policyRow) policy() Policy {
 	return Policy{
 		ID: r.ID, Project: r.ProjectID, Name: r.Name, Copies: r.Copies, Pieces: r.Pieces, Providers: r.Providers,
 		Wallet: r.Wallet, MaxPrice: r.MaxPrice, DurationEpochs: r.DurationEpochs, StartDelayEpochs: r.StartDelayEpochs,
-		Verified: r.Verified, State: r.State, Reason: r.Reason, version: r.Version,
+		Verified: r.Verified, DeleteCARAfter: r.DeleteCARAfter, State: r.State, Reason: r.Reason, version: r.Version,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }

@@ -169,16 +169,17 @@ func (s *Service) deletePlace(ctx context.Context, place string) (gone bool, err
 		if err != nil {
 			return err
 		}
+		released := false
 		known, doomed = len(rows) > 0, false
 		for _, r := range rows {
 			if r.State == placeKept {
 				return nil
 			}
-			doomed = doomed || r.State != placeGone
+			released = released || r.State != placeGone
 		}
 		imported, standing, err := wantedElsewise(ctx, tx, place)
 		// Of what was written before places were listed only its holder knows.
-		if doomed = !imported && (!known || doomed && !standing); err != nil || !doomed {
+		if doomed = err == nil && !imported && (!known || released && !standing); !doomed {
 			return err
 		}
 		_, err = movePlace(ctx, tx, place, placeDeleting, s.now(), placeReleased)

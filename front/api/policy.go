@@ -33,7 +33,7 @@ func (d *door) policyRoutes() {
 		p, err := d.Deals.CreatePolicy(ctx, g.Project, deal.Policy{
 			Name: in.Body.Name, Copies: in.Body.Copies, Pieces: in.Body.Pieces, Providers: in.Body.Providers, Wallet: in.Body.Wallet,
 			MaxPrice: in.Body.MaxPrice, DurationEpochs: in.Body.DurationEpochs, StartDelayEpochs: in.Body.StartDelayEpochs,
-			Verified: in.Body.Verified,
+			Verified: in.Body.Verified, DeleteCARAfter: in.Body.DeleteCARAfter,
 		})
 		return d.policy(ctx, p, err)
 	})
@@ -114,7 +114,7 @@ func (d *door) policy(ctx context.Context, p deal.Policy, err error) (*body[clie
 	}
 	return &body[client.Policy]{client.Policy{
 		ID: p.ID, Name: p.Name, Copies: p.Copies, Pieces: list(p.Pieces), Providers: list(p.Providers), Wallet: p.Wallet,
-		MaxPrice: p.MaxPrice, DurationEpochs: p.DurationEpochs, StartDelayEpochs: p.StartDelayEpochs, Verified: p.Verified,
+		MaxPrice: p.MaxPrice, DurationEpochs: p.DurationEpochs, StartDelayEpochs: p.StartDelayEpochs, Verified: p.Verified, DeleteCARAfter: p.DeleteCARAfter,
 		State: string(p.State), Reason: p.Reason, Status: client.PolicyStatus(status), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}}, nil
 }
