@@ -2,12 +2,14 @@ package test
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/firth-project/firth/base/db/dbtest"
+	"github.com/firth-project/firth/base/source/sourcetest"
 	"github.com/firth-project/firth/client"
 )
 
@@ -26,11 +28,11 @@ func TestTogether(t *testing.T) {
 }
 
 // The same with the doors in one process and the work in another: they share a
-// database, a blob store and a secret, and both meet the database empty.
+// database, a blob store in S3 and a secret, and both meet the database empty.
 func TestApart(t *testing.T) {
 	t.Parallel()
 	n := startNetwork(t, 3)
-	doors, workers := newApart(t, n)
+	doors, workers := newApart(t, n, bucket(t)...)
 	workers.launch(t)
 	doors.launch(t)
 	if s := doors.up(t); s.API == "" || s.Gateway == "" || len(s.Roles) != 2 {
@@ -48,10 +50,22 @@ func TestApart(t *testing.T) {
 	doors.stop(t)
 }
 
-// newApart prepares a node in two processes over PostgreSQL.
-func newApart(t *testing.T, n network) (doors, workers *node) {
+// bucket starts an S3 server, and settings that have a node keep its blobs there.
+func bucket(t *testing.T) (settings []string) {
+	t.Helper()
+	name, o, _ := sourcetest.S3(t)
+	return []string{
+		"FIRTH_BLOB=" + name + "/node?endpoint=" + url.QueryEscape(o["endpoint"]) + "&region=" + o["region"],
+		"FIRTH_S3_ACCESS_KEY=" + o["access_key_id"], "FIRTH_S3_SECRET_KEY=" + o["secret_access_key"],
+	}
+}
+
+// newApart prepares a node in two processes over PostgreSQL, which share a
+// directory of blobs unless settings name another place.
+func newApart(t *testing.T, n network, settings ...string) (doors, workers *node) {
 	t.Helper()
 	shared := []string{"FIRTH_SECRET=a secret for two processes", "FIRTH_BLOB=" + t.TempDir(), "FIRTH_DATABASE=" + dbtest.PostgresURL(t)}
+	shared = append(shared, settings...)
 	doors = newNode(t, "the doors", n, "--roles", "api,gateway")
 	workers = newNode(t, "the workers", n, "--roles", "packer,dealer,tracker,index")
 	shared = append(shared, "FIRTH_PUBLIC_URL=http://"+doors.addr, "FIRTH_WALLET="+filepath.Join(workers.home, "wallet"))
