@@ -62,8 +62,8 @@ func run(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *child == "files" {
-		return serveFiles(*data, *dir)
+	if *child == "files" || *child == "copies" {
+		return serveFiles(*child, *data, *dir)
 	}
 	if *child != "" {
 		return runChild(*child, places{*data, *dir, *firth})

@@ -11,16 +11,43 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/firth-project/firth/base/sha256x"
 )
 
 // serving compares one stream of a piece from `firth serve` with the same bytes
-// sent from a file by net/http, which has the kernel send them.
+// sent from a file by net/http, which has the kernel send them. What serving
+// inline is made of stands beside it: bytes that are read into memory and
+// written from there, and their hash; nothing that hashes what it sends can cost
+// less than both.
 func serving() []contest {
-	return []contest{{name: "serve", title: "a piece of 512 MiB to one client; the server's cost", unit: "MiB", per: mib, data: oneLarge, subjects: []subject{
-		{name: "net/http, sendfile", serve: plainServer},
+	return []contest{{name: "serve", title: "a piece of 512 MiB to one client; the server's cost", unit: "MiB", per: mib, data: largeOnDisk, subjects: []subject{
+		{name: "net/http, sendfile", serve: func(at places) (servant, error) { return plainServer(at, "files") }},
+		{name: "read + write alone", serve: func(at places) (servant, error) { return plainServer(at, "copies") }},
+		{name: "hash alone", work: hashAlone},
 		{name: "firth, CAR on disk", serve: func(at places) (servant, error) { return pieceServer(at, "--out", filepath.Join(at.own, "out")) }},
 		{name: "firth, inline, every leaf hashed", serve: func(at places) (servant, error) { return pieceServer(at) }},
 	}}}
+}
+
+// largeOnDisk makes one large file that is on disk and not in memory: the pages
+// of what was written just now are larger than of what was read, and sent for
+// two thirds of the cost. A CAR is read, whoever sends it.
+func largeOnDisk(dir string) error {
+	if err := oneLarge(dir); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "large"), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
 // fetches is how often the client asks, so that the kernel's ticks, in which a
@@ -55,14 +82,28 @@ func (s servant) fetching(places) (func() (int64, error), error) {
 	}, err
 }
 
-// plainServer serves the folder of the contest's data.
-func plainServer(at places) (servant, error) {
+// hashAlone hashes as much as is fetched, leaves of 1 MiB that are in memory.
+func hashAlone(places) (func() (int64, error), error) {
+	leaves := cut(leavesAtOnce/mib, mib)
+	return func() (int64, error) {
+		sums := make([][32]byte, len(leaves))
+		var n int64
+		for ; n < fetches*largeBytes; n += leavesAtOnce {
+			sha256x.Sum(sums, leaves)
+		}
+		return n, nil
+	}, nil
+}
+
+// plainServer serves the folder of the contest's data, in one of the ways that
+// serveFiles knows.
+func plainServer(at places, way string) (servant, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return servant{}, err
 	}
 	address := filepath.Join(at.own, "address")
-	s, err := start(exec.Command(self, "--child", "files", "--data", at.data, "--dir", address))
+	s, err := start(exec.Command(self, "--child", way, "--data", at.data, "--dir", address))
 	if err != nil {
 		return servant{}, err
 	}
@@ -71,8 +112,9 @@ func plainServer(at places) (servant, error) {
 	return s, err
 }
 
-// serveFiles is what plainServer starts: it serves a folder until it is killed.
-func serveFiles(folder, address string) error {
+// serveFiles is what plainServer starts: it serves a folder until it is killed,
+// as net/http does it, or with every byte read and written as it is for hashing.
+func serveFiles(way, folder, address string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -80,7 +122,39 @@ func serveFiles(folder, address string) error {
 	if err := os.WriteFile(address, []byte(l.Addr().String()), 0o600); err != nil {
 		return err
 	}
+	if way == "copies" {
+		return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := copied(w, filepath.Join(folder, filepath.Base(r.URL.Path))); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+		}))
+	}
 	return http.Serve(l, http.FileServer(http.Dir(folder)))
+}
+
+// copied sends a file from memory: 16 leaves of 1 MiB are read, then written
+// 256 KiB at a time.
+func copied(w http.ResponseWriter, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w.Header().Set("Content-Length", fmt.Sprint(int64(largeBytes)))
+	window := make([]byte, leavesAtOnce)
+	for off := int64(0); off < largeBytes; off += leavesAtOnce {
+		for leaf := int64(0); leaf < leavesAtOnce; leaf += mib {
+			if _, err := f.ReadAt(window[leaf:leaf+mib], off+leaf); err != nil {
+				return err
+			}
+		}
+		for b := window; len(b) > 0; b = b[256<<10:] {
+			if _, err := w.Write(b[:256<<10]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // pieceServer packs the contest's data into a home and serves that home.

@@ -93,9 +93,16 @@ func (s *stream) CopyN(w io.Writer, n int64) (int64, error) {
 	return sent, err
 }
 
+// fileStep is how much of a file is sent at a time where nothing is counted.
+const fileStep = 1 << 20
+
 func (s *stream) sendFile(w io.Writer, f *os.File, n int64) (sent int64, err error) {
+	most := int64(fileStep)
+	if s.limit != nil {
+		most = step
+	}
 	for sent < n && err == nil {
-		k := min(n-sent, step)
+		k := min(n-sent, most)
 		if err = s.wait(int(k)); err != nil {
 			return sent, err
 		}

@@ -83,7 +83,7 @@ func TestStreamTellsWhoseFaultItIs(t *testing.T) {
 // that is wrapped around it, and a view sends itself.
 func TestWrappersKeepTheShortWay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "car")
-	body := bytes.Repeat([]byte("0123456789"), step/5)
+	body := bytes.Repeat([]byte("0123456789"), fileStep/5)
 	if err := os.WriteFile(path, body, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestWrappersKeepTheShortWay(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", path, len(got), err)
 		}
 	}
-	if seen.files != (len(body)+step-1)/step || !short.sent {
+	if seen.files != (len(body)+fileStep-1)/fileStep || !short.sent {
 		t.Errorf("%d steps of a file, view %v", seen.files, short.sent)
 	}
 }
