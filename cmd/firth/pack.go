@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -136,10 +137,14 @@ func (c *packCmd) Run(call *call) (err error) {
 		return err
 	}
 	p := &packing{call: call, cmd: c, place: rules.Export, kept: call.global.Home != ""}
-	if p.packer, err = app.OpenPacker(call.ctx, cfg, !p.kept, log); err != nil {
-		return err
+	ctx, stop := context.WithCancelCause(call.ctx)
+	defer stop(nil)
+	log = slog.New(fullWatch{log.Handler(), stop})
+	if p.packer, err = app.OpenPacker(ctx, cfg, !p.kept, log); err != nil {
+		return p.explainFull(ctx, home, err)
 	}
-	err = p.packer.Run(call.ctx, func(ctx context.Context) error { return p.run(ctx, url, rules) })
+	err = p.packer.Run(ctx, func(ctx context.Context) error { return p.run(ctx, url, rules) })
+	err = p.explainFull(ctx, home, err)
 	if call.ctx.Err() != nil && !errors.As(err, &skippedError{}) {
 		return p.interrupted()
 	}

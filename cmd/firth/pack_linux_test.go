@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,5 +42,46 @@ func TestPackFull(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(out, ".*")); len(left) != 0 || err != nil {
 		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+// A home without room, temporary or not, ends the run with one line that says
+// which place it is and what helps, even where not so much as that could be
+// written down; and a temporary one is gone.
+func TestPackHomeFull(t *testing.T) {
+	files, source := map[string]string{}, t.TempDir()
+	for i := range 3000 {
+		files[fmt.Sprintf("d%02d/a-name-of-some-length-%06d", i/100, i)] = fmt.Sprint(i)
+	}
+	write(t, source, files)
+	for _, size := range []string{"1200k", "2m"} {
+		place := t.TempDir()
+		if err := syscall.Mount("none", place, "tmpfs", 0, "size="+size); err != nil {
+			t.Skipf("no file system can be mounted here: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(place, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Setenv("TMPDIR", place)
+		code, _, said := packed(t, source, "--piece-size", "4MiB")
+		if code != 6 || strings.Count(said, "\n") != 1 || !strings.Contains(said, place) || !strings.Contains(said, "set TMPDIR") || strings.Contains(said, "level=") {
+			t.Errorf("%s: code %d, %q", size, code, said)
+		}
+		if left, err := os.ReadDir(place); len(left) != 0 || err != nil {
+			t.Errorf("%s: left: %v, %v", size, left, err)
+		}
+		home := filepath.Join(place, "home")
+		code, _, said = packed(t, source, "--piece-size", "4MiB", "--home", home)
+		if code != 6 || strings.Count(said, "\n") != 1 || !strings.Contains(said, "--home "+home) || !strings.Contains(said, "make room") {
+			t.Errorf("%s: code %d, %q", size, code, said)
+		}
+		if err := syscall.Mount("none", place, "", syscall.MS_REMOUNT, "size=64m"); err != nil {
+			t.Fatal(err)
+		}
+		if code, last, said := packed(t, source, "--piece-size", "4MiB", "--home", home); code != 0 || last.Files != 3000 {
+			t.Errorf("%s, with room: code %d, %+v, %q", size, code, last, said)
+		}
 	}
 }
