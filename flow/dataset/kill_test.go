@@ -1,6 +1,7 @@
 package dataset_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,12 @@ import (
 	"github.com/firth-project/firth/flow/piece"
 )
 
-const nodeDir = "FIRTH_TEST_DATASET_NODE"
+// What the node of another process is told: its directory, and the options of
+// the server whose buckets it exports to.
+const (
+	nodeDir    = "FIRTH_TEST_DATASET_NODE"
+	nodeBucket = "FIRTH_TEST_DATASET_BUCKET"
+)
 
 func reopen(t *testing.T, dir string) *db.DB {
 	t.Helper()
@@ -33,6 +39,11 @@ func TestNode(t *testing.T) {
 		t.Skip("runs as another test's process")
 	}
 	h := furnish(t, reopen(t, dir), dir)
+	if options := os.Getenv(nodeBucket); options != "" {
+		b := &buckets{}
+		must(t, json.Unmarshal([]byte(options), &b.options))
+		h.pieces.ExportTo(b)
+	}
 	h.run()
 	h.complete(1)
 }
