@@ -23,11 +23,11 @@ type Home struct {
 // process uses is a Conflict: apart means PostgreSQL and a home each.
 func OpenHome(dir string) (*Home, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.New(fault.Invalid, "home %s: %w", dir, err)
+		return nil, fault.New(fault.Invalid, "home %s: %w; choose another with --home", dir, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "home %s: %w", dir, err)
+		return nil, fault.New(fault.Invalid, "home %s: %w; choose another with --home", dir, err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()

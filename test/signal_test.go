@@ -37,6 +37,7 @@ func TestStopDrainsUploads(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.terminate(t)
+	d.terminate(t) // as timeout(1) does
 	await(t, 3*time.Minute, "the door closes", func() string {
 		conn, err := net.Dial("tcp", d.addr)
 		if err != nil {

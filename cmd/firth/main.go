@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -23,8 +25,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal kills: the first restores the default action.
-	context.AfterFunc(ctx, stop)
+	// A second signal kills: the first restores the default action, after a
+	// moment, as timeout(1) and others send one signal twice.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	signal.Ignore(syscall.SIGPIPE) // it would end us with nothing put away
 	code := run(ctx, os.Args[1:], os.Environ(), stdio{os.Stdin, os.Stdout, os.Stderr})
 	stop()
@@ -143,13 +146,17 @@ func run(ctx context.Context, args, environ []string, io stdio) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(io.err, "firth: %v\nRun `firth --help` for what there is.\n", err)
+		fmt.Fprintf(io.err, "firth: %v\nRun `%s --help` for what there is.\n", err, reached(err))
 		return fault.Invalid.ExitCode()
 	}
+	signalled := ctx
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
 	io.out = output{io.out, lost}
 	err = kctx.Run(&call{stdio: io, global: c.global, environ: environ, ctx: ctx})
+	if signalled.Err() != nil && errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "interrupted") {
+		err = fault.New(fault.Unavailable, "interrupted")
+	}
 	var unwritten outputError
 	if errors.As(context.Cause(ctx), &unwritten) {
 		err = unwritten.error
@@ -169,6 +176,20 @@ func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.SetString(token.String())
 	return nil
+}
+
+// reached is the command that a command line got to before it went wrong.
+func reached(err error) string {
+	name := "firth"
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		for _, step := range wrong.Context.Path {
+			if step.Command != nil {
+				name += " " + step.Command.Name
+			}
+		}
+	}
+	return name
 }
 
 // exited unwinds kong after it printed help.

@@ -37,7 +37,7 @@ func TestInterruptedOverStandardInput(t *testing.T) {
 			defer close(in.closed)
 			var out, said bytes.Buffer
 			code := run(ctx, strings.Fields(line+" --home "+t.TempDir()), nil, stdio{in, &out, &said})
-			if code != fault.Unavailable.ExitCode() || out.Len() > 0 {
+			if code != fault.Unavailable.ExitCode() || out.Len() > 0 || !strings.HasPrefix(said.String(), "firth: interrupted") {
 				t.Errorf("exit %d: %s%s", code, out.String(), said.String())
 			}
 		})
