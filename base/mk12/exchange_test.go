@@ -88,7 +88,7 @@ func (p *tape) check(t *testing.T, request message) {
 
 func host(t *testing.T) *p2p.Host {
 	t.Helper()
-	h, err := p2p.New(p2p.Config{})
+	h, err := p2p.New(p2p.Config{DialTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
