@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+
+	"github.com/firth-project/firth/base/fault"
 )
 
 // Spec names a source.
@@ -61,6 +63,17 @@ func hidePassword(raw string) string {
 		return head + authority + path + "?…"
 	}
 	return head + authority + path
+}
+
+// Check refuses what can never be opened, as Invalid: a URL of no known form, an
+// option that is unknown or has a value it cannot have. Nobody is asked.
+func (s Spec) Check() error {
+	p, err := parseURL(s.URL)
+	if err != nil {
+		return err
+	}
+	_, _, err = readOptions(p, s.Options)
+	return fault.Wrap(err, "source %s", hidePassword(s.URL))
 }
 
 // Local returns the path of a Spec that names a place on this machine.

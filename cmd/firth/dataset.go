@@ -6,7 +6,6 @@ import (
 	"iter"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/firth-project/firth/base/fault"
 	src "github.com/firth-project/firth/base/source"
@@ -231,16 +230,17 @@ func sourcesOf(d client.Dataset) string {
 	return strings.Join(all, ", ")
 }
 
-// share is a part of a whole in percent.
+// share is a part of a whole in percent; of nothing it is unknown.
 func share(part, whole int64) string {
 	if whole == 0 {
-		return "100%"
+		return "-"
 	}
 	return fmt.Sprintf("%d%%", int64(float64(part)/float64(whole)*100))
 }
 
 type datasetStatusCmd struct {
-	Ref string `arg:"" name:"name" help:"Name or id of the dataset."`
+	Ref    string `arg:"" name:"name" help:"Name or id of the dataset."`
+	Follow bool   `short:"f" help:"Wait until the preparation is over, and show how it goes."`
 }
 
 // statusSkipped is how many skipped files a person is shown.
@@ -248,23 +248,35 @@ const statusSkipped = 20
 
 func (s *datasetStatusCmd) Run(call *call) error {
 	return call.ask(func(ctx context.Context, cl *client.Client) error {
-		d, err := cl.Dataset(ctx, s.Ref)
+		look := cl.Dataset
+		if s.Follow {
+			look = func(ctx context.Context, ref string) (client.Dataset, error) { return call.follow(ctx, cl, ref) }
+		}
+		d, err := look(ctx, s.Ref)
 		if err != nil {
 			return err
 		}
-		if call.global.JSON {
-			return call.printJSON(d)
-		}
-		call.dataset(d)
-		if d.Preparation == nil || d.Preparation.Skipped == 0 {
-			return nil
-		}
-		return upTo(statusSkipped, cl.DatasetFiles(ctx, s.Ref, client.FileQuery{State: "skipped"}), func(f client.DatasetFile) error {
-			_, err := fmt.Fprintf(call.out, "skipped %s: %s\n", plain(f.Path), plain(f.Reason))
+		if err := s.tell(ctx, call, cl, d); err != nil || !s.Follow {
 			return err
-		}, func() {
-			fmt.Fprintf(call.err, "(and more; `firth dataset files %s --state skipped` lists all)\n", s.Ref)
-		})
+		}
+		return over(d)
+	})
+}
+
+// tell prints a dataset, and the first of the files that were skipped.
+func (s *datasetStatusCmd) tell(ctx context.Context, call *call, cl *client.Client, d client.Dataset) error {
+	if call.global.JSON {
+		return call.printJSON(d)
+	}
+	call.dataset(d)
+	if d.Preparation == nil || d.Preparation.Skipped == 0 {
+		return nil
+	}
+	return upTo(statusSkipped, cl.DatasetFiles(ctx, s.Ref, client.FileQuery{State: "skipped"}), func(f client.DatasetFile) error {
+		_, err := fmt.Fprintf(call.out, "skipped %s: %s\n", plain(f.Path), plain(f.Reason))
+		return err
+	}, func() {
+		fmt.Fprintf(call.err, "(and more; `firth dataset files %s --state skipped` lists all)\n", s.Ref)
 	})
 }
 
@@ -313,12 +325,9 @@ func (c *call) dataset(d client.Dataset) {
 			chunks = append(chunks, fmt.Sprintf("%d %s", n.Chunks, name))
 		}
 	}
-	rate := ""
-	if p.Rate > 0 {
-		rate = size(int64(p.Rate)) + "/s"
-	}
-	if p.Remaining > 0 {
-		rate += ", " + span(time.Duration(p.Remaining)*time.Second) + " left"
+	done := ""
+	if p.Total.Bytes > 0 {
+		done = fmt.Sprintf("%s of %s (%s)", size(p.Done.Bytes), size(p.Total.Bytes), share(p.Done.Bytes, p.Total.Bytes))
 	}
 	link := p.DNSLink
 	if d.Published != nil && d.Published.State == "published" { // which leads to every index to come
@@ -327,8 +336,7 @@ func (c *call) dataset(d client.Dataset) {
 	fmt.Fprintln(c.out)
 	c.facts(fact{"preparation", p.Ordinal}, fact{"state", state(at, p.Reason)}, fact{"next attempt", p.NextAttempt},
 		fact{"found", fmt.Sprintf("%s, %s", plural(int(p.Files), "file"), exactSize(p.Bytes))}, fact{"unchanged", p.Carried}, fact{"skipped", p.Skipped},
-		fact{"done", fmt.Sprintf("%s of %s (%s)", size(p.Done.Bytes), size(p.Total.Bytes), share(p.Done.Bytes, p.Total.Bytes))},
-		fact{"rate", rate}, fact{"chunks", chunks}, fact{"started", p.StartedAt}, fact{"finished", p.FinishedAt},
+		fact{"done", done}, fact{"rate", paceOf(*p)}, fact{"chunks", chunks}, fact{"started", p.StartedAt}, fact{"finished", p.FinishedAt},
 		fact{"root", p.Root}, fact{"index", p.IPFS}, fact{"DNSLink", link})
 }
 

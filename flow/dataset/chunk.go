@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/event"
@@ -13,6 +15,18 @@ import (
 
 // revive is the change that gives a chunk a fresh start.
 const revive = "state = ?, reason = '', attempt = 0, next_attempt_at = NULL"
+
+// needs refuses a verb for a chunk that is in none of the states it is for.
+func (r chunkRow) needs(verb string, states ...ChunkState) error {
+	if slices.Contains(states, r.State) {
+		return nil
+	}
+	words := make([]string, len(states))
+	for i, s := range states {
+		words[i] = string(s)
+	}
+	return fault.New(fault.Conflict, "chunk %d: is %s; what is %s can be %s", r.Ordinal, r.State, strings.Join(words, ", "), verb)
+}
 
 // Chunk returns a chunk of the project.
 func (s *Service) Chunk(ctx context.Context, project, id int64) (Chunk, error) {
@@ -55,8 +69,10 @@ func (s *Service) chunks(ctx context.Context, preparation int64) iter.Seq2[chunk
 // PauseChunk has one chunk rest; what it has done is kept.
 func (s *Service) PauseChunk(ctx context.Context, project, id int64) (Chunk, error) {
 	return s.changeChunk(ctx, project, id, func(ctx context.Context, tx *db.Tx, _ *preparationRow, c *chunkRow) error {
-		states := []ChunkState{ChunkWaiting, ChunkPacking, ChunkFailed, ChunkPaused}
-		return c.update(ctx, tx, states, -1, s.now(), revive, ChunkPaused)
+		if err := c.needs("paused", openStates()...); err != nil {
+			return err
+		}
+		return c.update(ctx, tx, openStates(), -1, s.now(), revive, ChunkPaused)
 	})
 }
 
@@ -73,6 +89,9 @@ func (s *Service) RetryChunk(ctx context.Context, project, id int64) (Chunk, err
 
 func (s *Service) again(ctx context.Context, project, id int64, from ChunkState) (Chunk, error) {
 	return s.changeChunk(ctx, project, id, func(ctx context.Context, tx *db.Tx, p *preparationRow, c *chunkRow) error {
+		if err := c.needs(map[ChunkState]string{ChunkPaused: "resumed", ChunkFailed: "tried again"}[from], from); err != nil {
+			return err
+		}
 		if err := c.update(ctx, tx, []ChunkState{from}, -1, s.now(), revive, ChunkWaiting); err != nil {
 			return err
 		}
@@ -101,11 +120,13 @@ func (s *Service) reactivate(ctx context.Context, tx *db.Tx, p *preparationRow) 
 func (s *Service) RemoveChunk(ctx context.Context, project, id int64) (Chunk, error) {
 	return s.changeChunk(ctx, project, id, func(ctx context.Context, tx *db.Tx, p *preparationRow, c *chunkRow) error {
 		if c.Last || p.Stage == Scanning && c.Ordinal == p.Chunks {
-			return fault.New(fault.Conflict, "chunk %d: is the last one and holds what is above all others; remove the preparation instead", id)
+			return fault.New(fault.Conflict, "chunk %d: is the last one and holds what is above all others; remove the dataset instead", c.Ordinal)
+		}
+		if err := c.needs("removed", openStates()...); err != nil {
+			return err
 		}
 		now := s.now()
-		states := []ChunkState{ChunkWaiting, ChunkPacking, ChunkFailed, ChunkPaused}
-		if err := c.update(ctx, tx, states, -1, now, "state = ?, finished_at = ?, skipped = files", ChunkRemoved, now); err != nil {
+		if err := c.update(ctx, tx, openStates(), -1, now, "state = ?, finished_at = ?, skipped = files", ChunkRemoved, now); err != nil {
 			return err
 		}
 		if err := s.reactivate(ctx, tx, p); err != nil {
@@ -159,6 +180,9 @@ func (s *Service) changeChunk(ctx context.Context, project, id int64, fn func(co
 		p, err := preparationByID(ctx, tx, project, c.PreparationID)
 		if err != nil {
 			return err
+		}
+		if p.State == Complete {
+			return fault.New(fault.Conflict, "preparation %d: is complete, and its chunks are what they are", p.ID)
 		}
 		// Whoever changes a chunk holds its preparation first, so that two who
 		// change both cannot wait for each other.

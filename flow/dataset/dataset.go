@@ -107,6 +107,11 @@ func ChunkStates() []ChunkState {
 	return []ChunkState{ChunkWaiting, ChunkPacking, ChunkPaused, ChunkFailed, ChunkPacked, ChunkRemoved}
 }
 
+// openStates are those of a chunk that is not over.
+func openStates() []ChunkState {
+	return []ChunkState{ChunkWaiting, ChunkPacking, ChunkPaused, ChunkFailed}
+}
+
 // Chunk is the slice of a preparation that becomes one piece. The last one also
 // holds the nodes above all cuts and the directories, which may take further
 // pieces.

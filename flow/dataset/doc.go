@@ -2,7 +2,8 @@
 //
 // It owns Dataset, a named set of sources with the rules by which they are cut;
 // Source, where bytes are; Preparation, one run over a dataset (scan, pack,
-// index); and Chunk, the slice of a preparation that becomes one piece. What a
+// index); Chunk, the slice of a preparation that becomes one piece; and Name, by
+// which a dataset's latest index is found. What a
 // preparation found is not rows but catalogs: flat files sorted by path.
 //
 // It promises that CIDs are those of the whole tree however it was cut, that a

@@ -220,7 +220,7 @@ func (s *Service) change(ctx context.Context, project, id int64, fn func(context
 			return err
 		}
 		if row.State == Complete {
-			return fault.New(fault.Conflict, "preparation %d: is complete", id)
+			return fault.New(fault.Conflict, "preparation %d: is complete; start the dataset again to pack what is new", id)
 		}
 		return fn(ctx, tx, &row)
 	})

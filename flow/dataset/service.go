@@ -247,5 +247,5 @@ func checkSource(n NewSource) error {
 	case n.At != "" && (!utf8.ValidString(n.At) || len(n.At) > maxURL || path.Clean("/"+n.At) != "/"+n.At):
 		return fault.New(fault.Invalid, "source %.200s: its directory %.200q must be a relative path like \"photos/2024\"", shown, n.At)
 	}
-	return nil
+	return source.Spec{URL: n.URL, Options: n.Options}.Check()
 }

@@ -109,7 +109,11 @@ func setRules(ctx context.Context, tx *db.Tx, d *Dataset) error {
 func removeDataset(ctx context.Context, tx *db.Tx, id int64, now time.Time) error {
 	res, err := tx.NewUpdate().Model((*datasetRow)(nil)).Set("removed = ?, updated_at = ?", true, now).
 		Where("id = ? AND NOT removed", id).Exec(ctx)
-	return db.One(res, err, "remove dataset %d", id)
+	err = db.One(res, err, "remove dataset %d", id)
+	if fault.Is(err, fault.Conflict) { // somebody else has
+		return noDataset(id)
+	}
+	return err
 }
 
 // Sources.

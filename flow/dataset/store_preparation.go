@@ -114,7 +114,7 @@ func insertPreparation(ctx context.Context, tx *db.Tx, row *preparationRow) erro
 	row.Ordinal = latest + 1
 	_, err = tx.NewInsert().Model(row).On("CONFLICT DO NOTHING").Returning("id").Exec(ctx)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && row.ID == 0 {
-		return fault.New(fault.Conflict, "dataset %d: is being prepared already; wait for that preparation, resume it or remove it", row.DatasetID)
+		return fault.New(fault.Conflict, "dataset %d: is being prepared already; wait for that preparation, or resume it", row.DatasetID)
 	}
 	return fault.Wrap(err, "insert preparation of dataset %d", row.DatasetID)
 }

@@ -173,7 +173,9 @@ func (j *journey) listPreparations(ctx context.Context) {
 
 func (j *journey) retryDataset(ctx context.Context) {
 	j.refused(errOf(j.c.CreateDataset(ctx, client.NewDataset{Name: "bad", Sources: []client.NewSource{{URL: j.data}}, Include: []string{"a[z"}})), 400, client.KindInvalid)
-	bad := client.NewSource{URL: "s3:bucket", Options: map[string]string{"retries": "many"}}
+	never := client.NewSource{URL: "s3:bucket", Options: map[string]string{"retries": "many"}}
+	j.refused(errOf(j.c.CreateDataset(ctx, client.NewDataset{Name: "bad", Sources: []client.NewSource{never}})), 400, client.KindInvalid)
+	bad := client.NewSource{URL: "/dev/null"}
 	made := got(j.c.CreateDataset(ctx, client.NewDataset{Name: "bad", Sources: []client.NewSource{bad}, Start: true}))(j.T)
 	j.until("it failed for good", func() bool { return got(j.c.Dataset(ctx, "bad"))(j.T).Preparation.State == "failed" })
 	j.equal(got(j.c.RetryDataset(ctx, "bad"))(j.T).ID, made.ID)
