@@ -58,7 +58,7 @@ type door struct {
 }
 
 // maxReaders is how many requests are answered at a time; each holds at most
-// 8 MiB in memory, save the few that flow/piece lets have 16. The next one is
+// 4 MiB of a piece in memory, save the few that flow/piece lets have 16. The next one is
 // told to come again.
 const maxReaders = 256
 
