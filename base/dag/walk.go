@@ -12,7 +12,6 @@ import (
 	"github.com/ipld/go-ipld-prime/node/basicnode"
 	"github.com/ipld/go-ipld-prime/traversal"
 	mh "github.com/multiformats/go-multihash"
-	cbg "github.com/whyrusleeping/cbor-gen"
 
 	"github.com/firth-project/firth/base/fault"
 )
@@ -228,7 +227,7 @@ func children(c cid.Cid, block []byte) ([]cid.Cid, error) {
 			}
 		}
 	case cid.DagCBOR:
-		err = cbg.ScanForLinks(bytes.NewReader(block), func(c cid.Cid) { out = append(out, c) })
+		out, err = cborLinks(block)
 	case cid.DagJSON:
 		out, err = jsonLinks(block)
 	default:

@@ -88,6 +88,11 @@ type decoder struct {
 var errRecord = errors.New("catalog record: not one")
 
 func (d *decoder) number() uint64 {
+	if len(d.b) > 0 && d.b[0] < 0x80 && !d.bad { // most are short
+		v := d.b[0]
+		d.b = d.b[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 || d.bad {
 		d.bad = true
@@ -176,11 +181,11 @@ func (c *cursor) next() bool {
 func (c *cursor) kind() FileKind   { return FileKind(c.body.b[0] & 7) }
 func (c *cursor) state() FileState { return FileState(c.body.b[0] >> 3) }
 
-// bare returns the size in the current record, and whether it is whole and has
-// no nodes of a split file.
-func (c *cursor) bare() (size int64, ok bool) {
+// bare reports whether the current record is whole and has no nodes of a split
+// file.
+func (c *cursor) bare() bool {
 	d := decoder{b: c.body.b[1:]}
-	size = d.amount()
+	d.number() // size
 	d.number() // modified
 	d.number() // source
 	for range 4 {
@@ -197,7 +202,7 @@ func (c *cursor) bare() (size int64, ok bool) {
 		d.number()
 		nodes += d.count(5)
 	}
-	return size, !d.bad && nodes == 0 && len(d.b) == 0
+	return !d.bad && nodes == 0 && len(d.b) == 0
 }
 
 // record takes the current record apart.

@@ -16,15 +16,15 @@ import (
 
 // What sorting holds: records of one run, or a piece of every run.
 const (
-	sortMemory = 16 << 20
+	sortMemory = 8 << 20
 	maxRuns    = 4096 // each is read in pieces of 4 KiB at least
 )
 
 // WriteNames writes the records of a catalog to w as a second catalog, in order
 // of their names in lower case and then of their paths, without the nodes of
-// split files: the list that Find looks names up in. It sorts runs of 16 MiB in
+// split files: the list that Find looks names up in. It sorts runs of 8 MiB in
 // a file in dir, which is gone afterwards and holds about what the catalog
-// does, and merges them; memory is those 16 MiB.
+// does, and merges them; memory is those 8 MiB.
 func WriteNames(ctx context.Context, w io.Writer, c *Catalog, dir string) error {
 	f, err := os.CreateTemp(dir, "names-*")
 	if err != nil {
@@ -35,7 +35,7 @@ func WriteNames(ctx context.Context, w io.Writer, c *Catalog, dir string) error 
 	_ = os.Remove(f.Name()) // where an open file can go, a kill leaves none
 	s := sorter{f: f, memory: sortMemory}
 	if n := len(c.blocks); n > 0 {
-		s.entries = make([]byte, 0, min(int64(s.memory), 4*c.blocks[n-1].end()))
+		s.entries = make([]byte, 0, min(int64(s.memory), 2*c.blocks[n-1].end()))
 	}
 	err = c.scan("", func(_ []byte, at *cursor) (bool, error) {
 		if err := ctx.Err(); err != nil {
@@ -76,7 +76,7 @@ const startBytes = 16
 // file.
 func (s *sorter) add(at *cursor) error {
 	body := at.body.b
-	if _, bare := at.bare(); !bare {
+	if !at.bare() {
 		r, err := at.record()
 		if err != nil {
 			return err
@@ -202,11 +202,8 @@ func addNamed(w *CatalogWriter, key, body []byte) error {
 	if len(body) == 0 {
 		return errRecord
 	}
-	size, ok := at.bare()
-	if !ok {
-		return errRecord
-	}
-	return w.addBody(key, at.path, body, Record{Kind: at.kind(), State: at.state(), Size: size})
+	rest := decoder{b: body[1:]}
+	return w.addBody(key, at.path, body, Record{Kind: at.kind(), State: at.state(), Size: rest.amount()})
 }
 
 // run is a sorted run at its first entry not taken.
