@@ -86,7 +86,7 @@ func (s *Service) Adopt(ctx context.Context, tx *db.Tx, project int64, label str
 // Hold notes that the CAR of a piece was exported to a place, which Export
 // returned or CARIn names, and who wants it there: Drop and Release end that.
 func (s *Service) Hold(ctx context.Context, tx *db.Tx, piece int64, place, holder string) error {
-	p, err := onePiece(ctx, tx.NewSelect().Where("id = ?", piece), piece)
+	p, err := pieceOfAnyProject(ctx, tx, piece)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (s *Service) Release(ctx context.Context, tx *db.Tx, piece int64, reason st
 }
 
 func tellCAR(ctx context.Context, tx *db.Tx, now time.Time, piece int64, kind string, places []string, reason string) error {
-	p, err := onePiece(ctx, tx.NewSelect().Where("id = ?", piece), piece)
+	p, err := pieceOfAnyProject(ctx, tx, piece)
 	if err != nil {
 		return err
 	}

@@ -155,3 +155,7 @@ func forgetPlace(ctx context.Context, tx *db.Tx, place string) error {
 func standingAt(ctx context.Context, q bun.IDB, place string) (Piece, error) {
 	return onePiece(ctx, q.NewSelect().Where("car = ?", place).Order("id DESC").Limit(1), place)
 }
+
+func pieceOfAnyProject(ctx context.Context, q bun.IDB, id int64) (Piece, error) {
+	return onePiece(ctx, q.NewSelect().Where("id = ?", id), id)
+}
