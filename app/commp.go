@@ -28,7 +28,11 @@ func (a *App) openCommP(cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "configuration commp.upstream: %w", err)
 	}
-	a.works("commp", piece.NewWorker(upstream{c, web, workerName()}, cfg.CommP.Parallel, commpPause, log).Run)
+	fetch, err := fetcher(cfg)
+	if err != nil {
+		return err
+	}
+	a.works("commp", piece.NewWorker(upstream{c, web, fetch, workerName()}, cfg.CommP.Parallel, commpPause, log).Run)
 	return nil
 }
 
@@ -36,6 +40,7 @@ func (a *App) openCommP(cfg Config, log *slog.Logger) error {
 type upstream struct {
 	client *client.Client
 	web    *http.Client
+	fetch  *http.Client // for URLs that upstream's users name
 	name   string
 }
 
@@ -45,7 +50,8 @@ func (u upstream) Claim(ctx context.Context) (piece.Claim, error) {
 	defer cancel()
 	c, err := u.client.ClaimImport(ctx, u.name)
 	return piece.Claim{
-		ID: c.ID, Epoch: c.Epoch, Size: c.Size, Limit: c.Limit, Root: c.Root, Lease: time.Duration(c.LeaseMS) * time.Millisecond,
+		ID: c.ID, Epoch: c.Epoch, Size: c.Size, Limit: c.Limit, Root: c.Root, URL: c.URL, Version: c.Version, Parts: c.Parts,
+		Lease: time.Duration(c.LeaseMS) * time.Millisecond,
 	}, answered(err)
 }
 
@@ -53,9 +59,14 @@ func (u upstream) Claim(ctx context.Context) (piece.Claim, error) {
 const upstreamPatience = 30 * time.Second
 
 // Open implements piece.Upstream.
-func (u upstream) Open(ctx context.Context, c piece.Claim) (io.ReadCloser, error) {
-	url, header := u.client.ImportCAR(c.ID, c.Epoch)
-	s, err := fetch.Open(ctx, u.web, url, fetch.Options{Header: header})
+func (u upstream) Open(ctx context.Context, c piece.Claim, from int64) (io.ReadCloser, error) {
+	o := fetch.Options{From: from, Version: c.Version}
+	url, web := c.URL, u.fetch
+	if url == "" {
+		url, o.Header = u.client.ImportCAR(c.ID, c.Epoch)
+		web = u.web
+	}
+	s, err := fetch.Open(ctx, web, url, o)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +78,17 @@ func (u upstream) Progress(ctx context.Context, c piece.Claim, done int64) error
 	ctx, cancel := context.WithTimeout(ctx, min(upstreamPatience, c.Lease))
 	defer cancel()
 	return answered(u.client.BeatImport(ctx, c.ID, client.ImportProgress{Epoch: c.Epoch, DoneBytes: done}))
+}
+
+// Part implements piece.Upstream.
+func (u upstream) Part(ctx context.Context, c piece.Claim, number int) (io.ReadCloser, error) {
+	part, err := u.client.ImportPart(ctx, c.ID, c.Epoch, number)
+	return part, answered(err)
+}
+
+// Keep implements piece.Upstream.
+func (u upstream) Keep(ctx context.Context, c piece.Claim, number int, part io.Reader) error {
+	return answered(u.client.KeepImportPart(ctx, c.ID, c.Epoch, number, part))
 }
 
 // Finish implements piece.Upstream.

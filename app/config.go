@@ -102,7 +102,7 @@ type CommP struct {
 	Upstream string `koanf:"upstream" doc:"role commp: URL of the node whose imports are worked on"`
 	Token    string `koanf:"token" secret:"true" doc:"role commp: a token of that node with the scope commp"`
 	Parallel int    `koanf:"parallel" doc:"role commp: CARs side by side; memory is 22 MiB each, and 32 bytes for each 127 KiB of CAR"`
-	Apart    bool   `koanf:"apart" doc:"leave CARs that are imported in place to nodes of role commp"`
+	Apart    bool   `koanf:"apart" doc:"leave reading CARs that are imported to nodes of role commp"`
 }
 
 // Dataset says how datasets are packed.

@@ -16,7 +16,8 @@ type Import struct {
 	PieceCID    string     `json:"piece_cid,omitempty" doc:"that was given, or that the file is called by; it is believed after the check"`
 	Root        string     `json:"root,omitempty" doc:"that was given"`
 	State       string     `json:"state" enum:"waiting,running,done,failed"`
-	Reason      string     `json:"reason,omitempty" doc:"why the last attempt came to nothing"`
+	Committed   bool       `json:"committed,omitempty" doc:"a node of role commp has read it; the node's copy and the check are left"`
+	Reason      string     `json:"reason,omitempty" doc:"why the last attempt came to nothing, or why this one started over"`
 	Attempts    int        `json:"attempts"`
 	NextAttempt *time.Time `json:"next_attempt,omitempty"`
 	DoneBytes   int64      `json:"done_bytes"`
@@ -63,6 +64,9 @@ type ImportClaim struct {
 	Size    int64  `json:"size" doc:"bytes of the file"`
 	Limit   int64  `json:"limit" doc:"bytes of a CAR that fits into a piece"`
 	Root    string `json:"root,omitempty" doc:"that the piece has to have"`
+	URL     string `json:"url,omitempty" doc:"where the CAR is; of a file on the node's machine it is empty, and the node serves it"`
+	Version string `json:"version" doc:"entity tag or time of change that the CAR is served with"`
+	Parts   int    `json:"parts" doc:"how many parts of earlier claims there are to go on from"`
 	LeaseMS int64  `json:"lease_ms" doc:"how long the owner may be silent, milliseconds"`
 }
 
@@ -111,6 +115,30 @@ func (c *Client) ImportCAR(importID, epoch int64) (url string, header http.Heade
 		header.Set("Authorization", "Bearer "+c.token)
 	}
 	return u.String(), header
+}
+
+// KeepImportPart keeps what was found in the next part of an import's CAR, in the
+// format of flow/piece: the next owner goes on behind it. Part 0 replaces all.
+func (c *Client) KeepImportPart(ctx context.Context, importID, epoch int64, number int, part io.Reader) error {
+	res, err := c.send(ctx, call{
+		method: http.MethodPost, path: "/v1/pieces/imports/" + id(importID) + "/parts/" + id(int64(number)), body: io.NopCloser(part),
+		query: query("epoch", id(epoch)), header: http.Header{"Content-Type": {"application/octet-stream"}},
+	})
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
+// ImportPart reads a part that an owner of an import kept. The caller closes it.
+func (c *Client) ImportPart(ctx context.Context, importID, epoch int64, number int) (io.ReadCloser, error) {
+	res, err := c.send(ctx, call{
+		method: http.MethodGet, path: "/v1/pieces/imports/" + id(importID) + "/parts/" + id(int64(number)), query: query("epoch", id(epoch)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
 }
 
 // FinishImport hands in the index of an import's CAR, in the format of

@@ -19,6 +19,7 @@ type Piece struct {
 	PaddedSize int64     `json:"padded_size" doc:"bytes as a deal counts them, a power of two"`
 	Blocks     int64     `json:"blocks"`
 	Cached     bool      `json:"cached" doc:"the CAR is also kept written out"`
+	Wrong      string    `json:"wrong,omitempty" doc:"why it is not what its CID says and is not served: a node of role commp lied"`
 	CreatedAt  time.Time `json:"created_at"`
 }
 

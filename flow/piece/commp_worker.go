@@ -19,6 +19,9 @@ type Claim struct {
 	Size      int64  // bytes of the file
 	Limit     int64  // bytes of a CAR that fits into a piece
 	Root      string // that was given; "" is the CAR's own
+	URL       string // where the CAR is; "" is: the node has it
+	Version   string // of what the URL names, as its server says
+	Parts     int    // of earlier claims, to go on from
 	Lease     time.Duration
 }
 
@@ -31,16 +34,26 @@ type Result struct {
 // Upstream is the node whose imports a worker computes. An import that is lost
 // to another owner is fault.Conflict in everything but Claim.
 type Upstream interface {
+	Imports
 	// Claim makes the worker the owner of an import; fault.NotFound is: none waits.
 	Claim(ctx context.Context) (Claim, error)
-	// Open streams the file, over broken connections too.
-	Open(ctx context.Context, c Claim) (io.ReadCloser, error)
-	// Progress renews the lease.
-	Progress(ctx context.Context, c Claim, done int64) error
 	// Finish hands the index in.
 	Finish(ctx context.Context, c Claim, r Result, index io.Reader) error
 	// GiveUp ends the attempt; retry says whether another one may succeed.
 	GiveUp(ctx context.Context, c Claim, reason string, retry bool) error
+}
+
+// Imports are an upstream's imports while they are computed.
+type Imports interface {
+	// Open streams the file from a byte on, over broken connections too. What is
+	// not the version that was claimed is fault.Conflict.
+	Open(ctx context.Context, c Claim, from int64) (io.ReadCloser, error)
+	// Progress renews the lease.
+	Progress(ctx context.Context, c Claim, done int64) error
+	// Part reads a part that was kept.
+	Part(ctx context.Context, c Claim, number int) (io.ReadCloser, error)
+	// Keep keeps a part, from which the next owner goes on; part 0 replaces all.
+	Keep(ctx context.Context, c Claim, number int, part io.Reader) error
 }
 
 // Worker computes commitments for a node whose database it does not know, some
@@ -52,6 +65,7 @@ type Worker struct {
 	pause    time.Duration
 	log      *slog.Logger
 	buffers  *Buffers
+	every    pace
 }
 
 // workerSlots is a window of a worker's scan, 8 MiB; two are there for each
@@ -61,8 +75,12 @@ const workerSlots = 64
 // NewWorker returns a worker that does so many imports side by side, and asks
 // for work every pause where there is none.
 func NewWorker(up Upstream, parallel int, pause time.Duration, log *slog.Logger) *Worker {
-	return &Worker{up, parallel, pause, log, NewBuffers(2*parallel, workerSlots)}
+	return &Worker{up, parallel, pause, log, NewBuffers(2*parallel, workerSlots), pace{}}
 }
+
+// Keep sets how much of a CAR, and how long, is at most between two points that
+// another worker can go on from; 0 is 1 GiB and 15 s. It is called before Run.
+func (w *Worker) Keep(bytes int64, after time.Duration) { w.every = pace{bytes, after} }
 
 // Run works until ctx ends. What is under way then is given back.
 func (w *Worker) Run(ctx context.Context) error {
@@ -141,27 +159,77 @@ func (w *Worker) compute(ctx context.Context, c Claim) error {
 }
 
 func (w *Worker) hand(ctx context.Context, c Claim, done *atomic.Int64) error {
-	o := scanning{buffers: w.buffers, limit: c.Limit, hint: c.Size, progress: done.Store}
-	if c.Root != "" {
-		var err error
-		if o.want, err = cid.Decode(c.Root); err != nil {
-			return fault.Mark(fault.Invalid, err)
-		}
-	}
-	in, err := w.up.Open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	car, err := scanCAR(ctx, in, o)
+	car, err := w.scan(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer car.Close()
+	done.Store(car.size)
+	car.progress = done.Store
+	in, err := w.up.Open(ctx, c, car.offset())
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := car.run(ctx, in); err != nil {
+		return err
+	}
 	index, into := io.Pipe()
 	go func() { _ = into.CloseWithError(car.spool.WriteIndex(ctx, into, car.header, car.size, car.tree)) }()
 	defer index.Close()
 	return w.up.Finish(ctx, c, Result{car.root.String(), car.at}, index)
+}
+
+// scan begins the scan of a claim, behind the parts that were kept if they are
+// of use.
+func (w *Worker) scan(ctx context.Context, c Claim) (*scan, error) {
+	number := 0
+	o := scanning{buffers: w.buffers, limit: c.Limit, hint: c.Size, every: w.every}
+	o.keep = func(ctx context.Context, p *stretch) error {
+		in := p.stream()
+		defer in.Close()
+		err := w.up.Keep(ctx, c, number, in)
+		if err == nil {
+			number++
+		} else if !fault.Is(err, fault.Conflict) {
+			w.log.Warn("import goes on without being kept", "import", c.ID, "err", err)
+		}
+		return err
+	}
+	if c.Root != "" {
+		var err error
+		if o.want, err = cid.Decode(c.Root); err != nil {
+			return nil, fault.Mark(fault.Invalid, err)
+		}
+	}
+	s, err := newScan(o)
+	if err != nil {
+		return nil, err
+	}
+	for ; number < c.Parts && err == nil; number++ {
+		err = w.load(ctx, s, c, number)
+	}
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("import starts over", "import", c.ID, "err", err)
+		number, err = 0, s.reset()
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	if number > 0 {
+		w.log.Info("import goes on", "import", c.ID, "at", s.size)
+	}
+	return s, nil
+}
+
+func (w *Worker) load(ctx context.Context, s *scan, c Claim, number int) error {
+	in, err := w.up.Part(ctx, c, number)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return s.load(in)
 }
 
 // beat tells how far an import is, three times a lease, and ends it when it is

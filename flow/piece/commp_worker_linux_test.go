@@ -56,10 +56,19 @@ func (g *generated) Claim(context.Context) (piece.Claim, error) {
 	return piece.Claim{ID: n + 1, Size: g.size, Limit: 64 << 30, Lease: time.Minute}, nil
 }
 
-func (g *generated) Open(context.Context, piece.Claim) (io.ReadCloser, error) {
+func (g *generated) Open(context.Context, piece.Claim, int64) (io.ReadCloser, error) {
 	g.opened.Done()
 	g.opened.Wait()
 	return io.NopCloser(io.MultiReader(bytes.NewReader(g.header), &repeated{g.section, 0, g.size - int64(len(g.header))})), nil
+}
+
+func (g *generated) Part(context.Context, piece.Claim, int) (io.ReadCloser, error) {
+	return nil, fault.New(fault.NotFound, "none")
+}
+
+func (g *generated) Keep(_ context.Context, _ piece.Claim, _ int, part io.Reader) error {
+	_, err := io.Copy(io.Discard, part)
+	return err
 }
 
 func (g *generated) Progress(context.Context, piece.Claim, int64) error { return nil }

@@ -8,7 +8,8 @@
 //
 // It promises that equal plans give equal pieces, that the bytes at an offset
 // never change, whatever became of the files, and that packing which dies
-// anywhere starts over and ends the same. A DAG that does not fit is cut between
+// anywhere starts over and ends the same, and an import goes on. Workers apart are
+// believed as far as samples show that they choose last. A DAG that does not fit is cut between
 // blocks into several pieces.
 //
 // It refuses to know where a plan came from or who stores a piece.

@@ -48,7 +48,31 @@ type Import struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 
-	mtime int64 // of the file, when it was claimed
+	Version   string // of an URL, as its server names it
+	Committed bool   // a node apart has read it; the check of that, and the copy, are left
+
+	mtime int64  // of the file, when it was claimed
+	token int64  // of its owner; 0 is this node
+	own   bool   // nodes apart do not get it
+	work  string // name of the file its copy grows in
+	kept  int64  // bytes of that which are durable
+	found found
+}
+
+// found is what a node apart found in a CAR.
+type found struct {
+	index string // key of the index in the blob store, "" if nothing is found yet
+	root  string
+	at    int64 // where the CAR begins in the file
+	by    int64 // token
+}
+
+// Tag names the version of the CAR's place that was claimed, as an entity tag.
+func (im Import) Tag() string {
+	if IsURL(im.Place) {
+		return im.Version
+	}
+	return fmt.Sprintf(`"%x-%x"`, im.Size, im.mtime)
 }
 
 // over reports whether nothing more will come of it.

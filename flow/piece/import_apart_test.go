@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -15,46 +15,77 @@ import (
 	"github.com/firth-project/firth/base/commp"
 	"github.com/firth-project/firth/base/db/dbtest"
 	"github.com/firth-project/firth/base/fault"
-	"github.com/firth-project/firth/base/pack"
+	"github.com/firth-project/firth/base/fetch"
 	"github.com/firth-project/firth/flow/piece"
 )
 
 // direct is an upstream without the wire.
 type direct struct {
 	s      *piece.Service
-	name   string
-	opened func(c piece.Claim) // if it is not nil
+	token  int64
+	opened func(c piece.Claim, from int64, in io.ReadCloser) io.ReadCloser // if it is not nil
+}
+
+func (d direct) owner(c piece.Claim) piece.Owner {
+	return piece.Owner{Project: project, Token: d.token, Import: c.ID, Epoch: c.Epoch}
 }
 
 func (d direct) Claim(ctx context.Context) (piece.Claim, error) {
-	im, err := d.s.ClaimImport(ctx, project, d.name)
-	return piece.Claim{ID: im.ID, Epoch: im.Epoch, Size: im.Size, Limit: d.s.Payload(), Root: im.Root, Lease: d.s.Lease()}, err
+	im, parts, err := d.s.ClaimImport(ctx, project, d.token, fmt.Sprint("worker ", d.token))
+	c := piece.Claim{
+		ID: im.ID, Epoch: im.Epoch, Size: im.Size, Limit: d.s.Payload(), Root: im.Root, Parts: parts, Version: im.Version, Lease: d.s.Lease(),
+	}
+	if piece.IsURL(im.Place) {
+		c.URL = im.Place
+	}
+	return c, err
 }
 
-func (d direct) Open(ctx context.Context, c piece.Claim) (io.ReadCloser, error) {
-	f, _, err := d.s.OpenImport(ctx, project, c.ID, c.Epoch)
+func (d direct) Open(ctx context.Context, c piece.Claim, from int64) (io.ReadCloser, error) {
+	in, err := d.read(ctx, c, from)
 	if err == nil && d.opened != nil {
-		d.opened(c)
+		in = d.opened(c, from, in)
 	}
+	return in, err
+}
+
+func (d direct) read(ctx context.Context, c piece.Claim, from int64) (io.ReadCloser, error) {
+	if c.URL != "" {
+		return fetch.Open(ctx, http.DefaultClient, c.URL, fetch.Options{From: from, Version: c.Version})
+	}
+	f, _, err := d.s.OpenImport(ctx, d.owner(c))
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Seek(from, io.SeekStart)
 	return f, err
 }
 
+func (d direct) Part(ctx context.Context, c piece.Claim, number int) (io.ReadCloser, error) {
+	return d.s.ImportPart(ctx, d.owner(c), number)
+}
+
+func (d direct) Keep(ctx context.Context, c piece.Claim, number int, part io.Reader) error {
+	return d.s.KeepImportPart(ctx, d.owner(c), number, part)
+}
+
 func (d direct) Progress(ctx context.Context, c piece.Claim, done int64) error {
-	return d.s.BeatImport(ctx, project, c.ID, c.Epoch, done)
+	return d.s.BeatImport(ctx, d.owner(c), done)
 }
 
 func (d direct) Finish(ctx context.Context, c piece.Claim, r piece.Result, index io.Reader) error {
-	_, err := d.s.FinishImport(ctx, project, c.ID, c.Epoch, r.Root, r.At, index)
+	_, err := d.s.FinishImport(ctx, d.owner(c), r.Root, r.At, index)
 	return err
 }
 
 func (d direct) GiveUp(ctx context.Context, c piece.Claim, reason string, retry bool) error {
-	return d.s.GiveUpImport(ctx, project, c.ID, c.Epoch, reason, retry)
+	return d.s.GiveUpImport(ctx, d.owner(c), reason, retry)
 }
 
 // worker runs a worker until stop.
 func (h *house) worker(up piece.Upstream, parallel int) (stop func()) {
 	w := piece.NewWorker(up, parallel, time.Millisecond, slog.New(slog.DiscardHandler))
+	w.Keep(commp.SlotRaw, 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.Run(ctx) })
@@ -88,8 +119,8 @@ func TestImportsApart(t *testing.T) {
 		if _, err := h.pieces.Import(t.Context(), project, piece.NewImport{Place: wait[0].Place, Copy: true}); !fault.Is(err, fault.Conflict) {
 			t.Errorf("asked for otherwise: %v", err)
 		}
-		h.worker(direct{s: h.pieces, name: "one"}, 2)
-		h.worker(direct{s: h.pieces, name: "two"}, 2)
+		h.worker(direct{s: h.pieces, token: 1}, 2)
+		h.worker(direct{s: h.pieces, token: 2}, 2)
 		for i, im := range wait {
 			until(t, func() bool {
 				im = ok(h.pieces.ImportByID(t.Context(), project, im.ID))(t)
@@ -100,7 +131,7 @@ func TestImportsApart(t *testing.T) {
 				t.Errorf("%+v is %+v", im, p)
 			}
 		}
-		if _, err := h.pieces.ClaimImport(t.Context(), project, "three"); !fault.Is(err, fault.NotFound) {
+		if _, _, err := h.pieces.ClaimImport(t.Context(), project, 6, "three"); !fault.Is(err, fault.NotFound) {
 			t.Errorf("work is left: %v", err)
 		}
 	})
@@ -113,23 +144,23 @@ func TestDeadWorker(t *testing.T) {
 		h := build(t, opened(t, open), piece.Settings{ImportsApart: true, Lease: 200 * time.Millisecond}, nil)
 		car, _ := own(3, 5000)
 		im := ok(h.pieces.Import(t.Context(), project, piece.NewImport{Place: put(t, "x.car", car)}))(t)
-		dead := direct{s: h.pieces, name: "dead"}
+		dead := direct{s: h.pieces, token: 3}
 		c := ok(dead.Claim(t.Context()))(t)
 		if _, err := dead.Claim(t.Context()); !fault.Is(err, fault.NotFound) {
 			t.Errorf("claimed twice under a lease: %v", err)
 		}
 		must(t, dead.Progress(t.Context(), c, 100))
-		h.worker(direct{s: h.pieces, name: "living"}, 1)
+		h.worker(direct{s: h.pieces, token: 4}, 1)
 		until(t, func() bool {
 			im = ok(h.pieces.ImportByID(t.Context(), project, im.ID))(t)
 			return im.State == piece.ImportDone
 		})
-		if im.Worker != "living" || im.Epoch != 2 {
+		if im.Worker != "worker 4" || im.Epoch != 2 {
 			t.Errorf("%+v", im)
 		}
 		for name, err := range map[string]error{
 			"beat":    dead.Progress(t.Context(), c, 200),
-			"read":    errOf(dead.Open(t.Context(), c)),
+			"read":    errOf(dead.Open(t.Context(), c, 0)),
 			"give up": dead.GiveUp(t.Context(), c, "late", true),
 			"finish":  dead.Finish(t.Context(), c, piece.Result{}, strings.NewReader("late")),
 		} {
@@ -141,43 +172,3 @@ func TestDeadWorker(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
-
-// What a worker hands in is looked at, and what it says of a CAR is kept.
-func TestWorkersAreNotBelieved(t *testing.T) {
-	h := build(t, opened(t, dbtest.SQLite), piece.Settings{ImportsApart: true}, nil)
-	car, bs := own(3, 100_000)
-	_, other := packed(t, pack.Source{Origin: piece.OriginCAR}, noise(1, 200_000), true)
-	state := func(n piece.NewImport, r piece.Result, index []byte) (piece.Import, error) {
-		im := ok(h.pieces.Import(t.Context(), project, n))(t)
-		up := direct{s: h.pieces, name: "w"}
-		err := up.Finish(t.Context(), ok(up.Claim(t.Context()))(t), r, bytes.NewReader(index))
-		return ok(h.pieces.ImportByID(t.Context(), project, im.ID))(t), err
-	}
-	root := bs[2].Cid().String()
-	for name, index := range map[string][]byte{"none": nil, "garbage": noise(1, 10_000), "another CAR's": ok(os.ReadFile(other.Index))(t)} {
-		im, err := state(piece.NewImport{Place: put(t, "x.car", car)}, piece.Result{Root: root}, index)
-		if err == nil || im.State == piece.ImportDone {
-			t.Errorf("%s: %+v, %v", name, im, err)
-		}
-	}
-	bad := bytes.Clone(car)
-	bad[1000]++
-	im := ok(h.pieces.Import(t.Context(), project, piece.NewImport{Place: put(t, "bad.car", bad)}))(t)
-	stop := h.worker(direct{s: h.pieces, name: "w"}, 1)
-	until(t, func() bool {
-		im = ok(h.pieces.ImportByID(t.Context(), project, im.ID))(t)
-		return im.State == piece.ImportFailed
-	})
-	if !strings.Contains(im.Reason, "section 1 at byte") {
-		t.Error(im.Reason)
-	}
-	stop()
-	if im := ok(h.pieces.Import(t.Context(), project, piece.NewImport{Place: "/absent.car"}))(t); true {
-		if _, err := h.pieces.ClaimImport(t.Context(), project, "w"); !fault.Is(err, fault.NotFound) {
-			t.Errorf("claimed what is not there: %v", err)
-		}
-		if im = ok(h.pieces.ImportByID(t.Context(), project, im.ID))(t); im.State != piece.ImportFailed {
-			t.Errorf("%+v", im)
-		}
-	}
-}

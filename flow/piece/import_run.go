@@ -2,10 +2,11 @@ package piece
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/firth-project/firth/base/commp"
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/fault"
-	"github.com/firth-project/firth/base/fetch"
 	"github.com/firth-project/firth/base/job"
 )
 
@@ -34,13 +34,16 @@ func (s *Service) runImport(ctx context.Context, a importArgs) error {
 	if err != nil || im.over() {
 		return err
 	}
-	if s.settings.ImportsApart && !im.Copy {
+	if s.settings.ImportsApart && !im.own && !im.Committed {
 		return job.Later(lookAgain)
 	}
 	if wait := max(im.NextAttempt.Sub(s.now()), im.LeaseUntil.Sub(s.now())); wait > 0 {
 		return job.Later(wait)
 	}
-	im, err = s.claim(ctx, im.ID, s.settings.Worker)
+	if err := s.sweep(ctx); err != nil {
+		s.log.WarnContext(ctx, "what dead imports left is not removed", "err", err)
+	}
+	im, err = s.claim(ctx, im.ID, 0, s.settings.Worker)
 	if fault.Is(err, fault.Conflict) {
 		return job.Later(time.Second)
 	}
@@ -50,10 +53,10 @@ func (s *Service) runImport(ctx context.Context, a importArgs) error {
 	return s.settle(ctx, im, s.importOwned(ctx, im))
 }
 
-func (s *Service) claim(ctx context.Context, id int64, worker string) (im Import, err error) {
+func (s *Service) claim(ctx context.Context, id, token int64, worker string) (im Import, err error) {
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		now := s.now()
-		im, err = claimImport(ctx, tx, id, worker, now, now.Add(s.settings.Lease))
+		im, err = claimImport(ctx, tx, id, token, worker, now, now.Add(s.settings.Lease))
 		return err
 	})
 	return im, err
@@ -64,6 +67,9 @@ func (s *Service) claim(ctx context.Context, id int64, worker string) (im Import
 func (s *Service) settle(ctx context.Context, im Import, failed error) error {
 	if failed == nil {
 		return nil
+	}
+	if now, err := importByID(context.WithoutCancel(ctx), s.db.Read(), 0, im.ID); err == nil && now.Epoch == im.Epoch {
+		im.DoneBytes, im.Size = now.DoneBytes, now.Size
 	}
 	stopped := context.Cause(ctx)
 	if stopped != nil {
@@ -100,19 +106,24 @@ func (s *Service) leave(im *Import, failed error, retry, stopped bool) (wait tim
 
 // save writes the state an owner leaves its import in, and tells of an end.
 func (s *Service) save(ctx context.Context, im Import) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		now := s.now()
 		if err := saveImport(ctx, tx, im, now); err != nil || !im.over() {
 			return err
 		}
-		return tellImport(ctx, tx, now, im)
+		return errors.Join(deleteImportParts(ctx, tx, im.ID), tellImport(ctx, tx, now, im))
 	})
+	if err == nil && im.over() {
+		s.tidy(context.WithoutCancel(ctx), im.ID)
+	}
+	return err
 }
 
 // failImport ends an import whose job will not be tried again.
 func (s *Service) failImport(ctx context.Context, a importArgs, reason error) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
-		im, err := importByID(ctx, tx, 0, a.Import)
+	var im Import
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		im, err = importByID(ctx, tx, 0, a.Import)
 		if err != nil || im.over() {
 			return err
 		}
@@ -120,59 +131,177 @@ func (s *Service) failImport(ctx context.Context, a importArgs, reason error) er
 		if err := endImport(ctx, tx, im, s.now()); err != nil {
 			return err
 		}
-		return tellImport(ctx, tx, s.now(), im)
+		return errors.Join(deleteImportParts(ctx, tx, im.ID), tellImport(ctx, tx, s.now(), im))
 	})
+	if err == nil {
+		s.tidy(context.WithoutCancel(ctx), im.ID)
+	}
+	return err
 }
 
 // importOwned does an import that this process has claimed.
 func (s *Service) importOwned(ctx context.Context, im Import) error {
-	in, err := s.openPlace(ctx, im.Place)
+	if im.Committed {
+		return s.complete(ctx, im)
+	}
+	r, err := s.begin(ctx, &im)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	im.Size, im.mtime = max(in.size, 0), in.mtime
-	ctx, done, stop := s.attend(ctx, im)
+	defer r.close()
+	ctx, done, stop := s.attend(ctx, im, r.scan.size)
 	defer stop()
-	o := scanning{buffers: s.buffers, limit: s.settings.payload(), hint: in.size, progress: done.Store}
-	if im.Root != "" {
-		if o.want, err = cid.Decode(im.Root); err != nil {
-			return fault.Mark(fault.Invalid, err)
-		}
-	}
-	var keep *keeping
-	if im.Copy {
-		keep = s.keepCAR(ctx, im)
-		defer keep.discard()
-		o.copy = keep.into
-	}
-	car, err := scanCAR(ctx, in, o)
-	if err != nil {
+	r.scan.progress = done.Store
+	if err := r.scan.run(ctx, r.in); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		return fault.Wrap(err, "import %s", im.Place)
 	}
-	defer car.Close()
-	if err := in.check(); err != nil {
+	if err := r.in.check(); err != nil {
 		return err
 	}
-	made, err := s.wanted(car.tree, im.PieceCID)
+	made, err := s.wanted(r.scan.tree, im.PieceCID)
 	if err != nil {
 		return fault.Wrap(err, "import %s", im.Place)
 	}
-	if err := s.keepScanned(ctx, made, car); err != nil {
+	if err := s.keepScanned(ctx, made, &r.scan.scanned); err != nil {
 		return err
 	}
-	p := pieceFrom(im, made, car.root, car.spool.Records())
+	p := pieceFrom(im, made, r.scan.root, r.scan.spool.Records())
 	if im.Copy {
-		if err := keep.finish(ctx, carKey(p.CID)); err != nil {
+		if err := r.copy.finish(ctx, carKey(p.CID)); err != nil {
 			return fault.Wrap(err, "keep the CAR of piece %s", p.CID)
 		}
 	} else {
-		p.standsIn(im, car.at, in.size)
+		p.standsIn(im, r.scan.at, r.in.size)
 	}
 	return s.finish(ctx, im, p)
+}
+
+// reading is an import that is under way here.
+type reading struct {
+	scan *scan
+	in   *place
+	copy *copying // nil where the CAR stays
+}
+
+func (r *reading) close() {
+	if r.in != nil {
+		_ = r.in.Close()
+	}
+	if r.copy != nil {
+		_ = r.copy.Close()
+	}
+	if r.scan != nil {
+		_ = r.scan.Close()
+	}
+	r.in, r.copy, r.scan = nil, nil, nil
+}
+
+// nameCopy names the file that a copy grows in: no two imports, of whichever
+// database, share one.
+func (im *Import) nameCopy() {
+	if im.Copy && im.work == "" {
+		im.work = fmt.Sprintf("import-%d-%s.car", im.ID, strings.ToLower(rand.Text()))
+	}
+}
+
+// begin opens an import where an earlier attempt left it, here or elsewhere. If
+// that cannot be, since its place is another by now or what was kept is not to be
+// had, it begins from the beginning, and the reason says so.
+func (s *Service) begin(ctx context.Context, im *Import) (*reading, error) {
+	parts, err := importParts(ctx, s.db.Read(), im.ID)
+	if err != nil {
+		return nil, err
+	}
+	im.nameCopy()
+	r, err := s.openAt(ctx, *im, parts)
+	if fault.Is(err, fault.Conflict) && len(parts) > 0 {
+		im.Reason = "started over: " + err.Error()
+		if err := s.startOver(ctx, *im); err != nil {
+			return nil, err
+		}
+		r, err = s.openAt(ctx, *im, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	im.identify(r.in)
+	return r, nil
+}
+
+// startOver forgets the parts of an import, before anybody notes what its place
+// is now.
+func (s *Service) startOver(ctx context.Context, im Import) error {
+	s.log.WarnContext(ctx, "import starts over", "import", im.ID, "place", im.Place, "reason", im.Reason)
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+		now := s.now()
+		if err := touchImport(ctx, tx, im, now, now.Add(s.settings.Lease)); err != nil {
+			return err
+		}
+		im.kept = 0
+		return errors.Join(keptImport(ctx, tx, im, now), deleteImportParts(ctx, tx, im.ID))
+	})
+	if err != nil {
+		return err
+	}
+	return s.forget(ctx, im.ID, im.Epoch)
+}
+
+// openAt opens an import behind its parts, at the beginning if there are none.
+func (s *Service) openAt(ctx context.Context, im Import, parts []importPartRow) (_ *reading, err error) {
+	r := &reading{}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	number := len(parts)
+	o := scanning{buffers: s.buffers, limit: s.settings.payload(), hint: -1, every: pace{s.settings.KeepBytes, s.settings.KeepAfter}}
+	o.keep = func(ctx context.Context, p *stretch) error {
+		if r.copy != nil {
+			if err := r.copy.Sync(); err != nil {
+				return err
+			}
+		}
+		in := p.stream()
+		defer in.Close()
+		err := s.keepPart(ctx, im, number, in)
+		if err == nil {
+			number++
+		} else if !fault.Is(err, fault.Conflict) {
+			s.log.WarnContext(ctx, "import goes on without being kept", "import", im.ID, "err", err)
+		}
+		return err
+	}
+	if im.Root != "" {
+		if o.want, err = cid.Decode(im.Root); err != nil {
+			return nil, fault.Mark(fault.Invalid, err)
+		}
+	}
+	if r.scan, err = newScan(o); err != nil {
+		return nil, err
+	}
+	if err = s.loadParts(ctx, r.scan, parts); err != nil {
+		return nil, err
+	}
+	if im.Copy {
+		if r.copy, err = s.resumeCopy(im, r.scan.size); err != nil {
+			return nil, err
+		}
+		r.scan.copy = r.copy
+	}
+	if len(parts) > 0 {
+		r.in, err = s.openAgain(ctx, im, r.scan.offset())
+	} else {
+		r.in, err = s.openPlace(ctx, im)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.scan.hint = r.in.size
+	return r, nil
 }
 
 func pieceFrom(im Import, c commp.Piece, root cid.Cid, blocks int64) Piece {
@@ -215,7 +344,7 @@ func (s *Service) indexed(ctx context.Context, made commp.Piece) bool {
 
 // finish registers the piece of an import and ends it.
 func (s *Service) finish(ctx context.Context, im Import, p Piece) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		now := s.now()
 		p.CreatedAt = now
 		if err := insertPiece(ctx, tx, &p); err != nil {
@@ -225,18 +354,26 @@ func (s *Service) finish(ctx context.Context, im Import, p Piece) error {
 		if err := saveImport(ctx, tx, im, now); err != nil {
 			return err
 		}
+		if err := deleteImportParts(ctx, tx, im.ID); err != nil {
+			return err
+		}
 		if err := tell(ctx, tx, now, p, pieceFact{Label: fmt.Sprintf("import/%d", im.ID)}); err != nil {
 			return err
 		}
 		return tellImport(ctx, tx, now, im)
 	})
+	if err == nil {
+		s.tidy(context.WithoutCancel(ctx), im.ID)
+	}
+	return err
 }
 
 // attend renews the lease of an import and notes how far it is, until stop. The
 // context ends when the import is lost to another owner.
-func (s *Service) attend(ctx context.Context, im Import) (_ context.Context, done *atomic.Int64, stop func()) {
+func (s *Service) attend(ctx context.Context, im Import, from int64) (_ context.Context, done *atomic.Int64, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done = new(atomic.Int64)
+	done.Store(from)
 	ended := make(chan struct{})
 	beat := func() {
 		im.DoneBytes = done.Load()
@@ -261,120 +398,3 @@ func (s *Service) attend(ctx context.Context, im Import) (_ context.Context, don
 	beat()
 	return ctx, done, func() { cancel(nil); <-ended }
 }
-
-// place is an open file or stream.
-type place struct {
-	io.ReadCloser
-	size  int64 // -1 is unknown
-	mtime int64
-	check func() error // after the last byte
-}
-
-// openPlace opens what an import is about.
-func (s *Service) openPlace(ctx context.Context, name string) (*place, error) {
-	if IsURL(name) {
-		if s.web == nil {
-			return nil, fault.New(fault.Unavailable, "import %s: this process connects to nobody", name)
-		}
-		f, err := fetch.Open(ctx, s.web, name, fetch.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return &place{f, f.Size(), 0, func() error { return nil }}, nil
-	}
-	f, info, err := openOwn(name)
-	if err != nil {
-		return nil, err
-	}
-	return &place{f, info.Size(), info.ModTime().UnixNano(), func() error { return unchanged(f, info) }}, nil
-}
-
-// openOwn opens a CAR in place.
-func openOwn(name string) (*os.File, os.FileInfo, error) {
-	info, err := os.Stat(name) // before it is opened: a pipe would wait for a writer
-	switch {
-	case err != nil && os.IsPermission(err):
-		return nil, nil, fault.Mark(fault.Forbidden, err)
-	case err != nil:
-		return nil, nil, fault.Mark(kindOfPath(err), err)
-	case !info.Mode().IsRegular():
-		return nil, nil, fault.New(fault.Invalid, "import %s: is no regular file", name)
-	}
-	f, err := os.Open(name)
-	switch {
-	case err != nil && os.IsPermission(err):
-		return nil, nil, fault.Mark(fault.Forbidden, err)
-	case err != nil:
-		return nil, nil, fault.Mark(kindOfPath(err), err)
-	}
-	if info, err = f.Stat(); err != nil {
-		_ = f.Close()
-		return nil, nil, err
-	}
-	return f, info, nil
-}
-
-// unchanged returns fault.Conflict if a file is another one than it was.
-func unchanged(f *os.File, was os.FileInfo) error {
-	now, err := os.Stat(f.Name())
-	if err != nil {
-		return fault.Mark(kindOfPath(err), err)
-	}
-	if !os.SameFile(now, was) || now.Size() != was.Size() || !now.ModTime().Equal(was.ModTime()) {
-		return fault.New(fault.Conflict, "import %s: changed while it was read", f.Name())
-	}
-	return nil
-}
-
-// keeping is a CAR on its way into the blob store, under a name of its own until
-// its piece is known.
-type keeping struct {
-	s    *Service
-	into *io.PipeWriter
-	key  string
-	done chan error
-}
-
-func (s *Service) keepCAR(ctx context.Context, im Import) *keeping {
-	r, w := io.Pipe()
-	k := &keeping{s, w, fmt.Sprintf("piece/import-%d.car", im.ID), make(chan error, 1)}
-	go func() {
-		_, err := s.blobs.Put(ctx, k.key, r)
-		_ = r.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // lets the scan end where the store does not read on
-		k.done <- err
-	}()
-	return k
-}
-
-// mover is what a blob store can do where objects are files.
-type mover interface {
-	Move(ctx context.Context, from, to string) error
-}
-
-// finish gives the CAR its name.
-func (k *keeping) finish(ctx context.Context, key string) error {
-	_ = k.into.Close()
-	if err := <-k.done; err != nil {
-		return err
-	}
-	k.done <- nil
-	if m, ok := k.s.blobs.(mover); ok {
-		return m.Move(ctx, k.key, key)
-	}
-	whole, err := k.s.blobs.Get(ctx, k.key, 0, -1)
-	if err != nil {
-		return err
-	}
-	defer whole.Close()
-	_, err = k.s.blobs.Put(ctx, key, whole)
-	return err
-}
-
-// discard removes what has not got a name.
-func (k *keeping) discard() {
-	_ = k.into.CloseWithError(errGivenUp)
-	<-k.done
-	_ = k.s.blobs.Delete(context.Background(), k.key) // gone already where it was moved; else the next attempt replaces it
-}
-
-var errGivenUp = fault.New(fault.Unavailable, "the import was given up")

@@ -22,7 +22,7 @@ var packKind = job.Kind[packArgs]{Name: "piece.pack", Queue: job.Hash, Timeout: 
 func (s *Service) Handlers() []job.Handler {
 	return []job.Handler{
 		releaseKind.Handle(s.runRelease, s.deadRelease),
-		packKind.Handle(s.runPack, s.failPack), importKind.Handle(s.runImport, s.failImport),
+		packKind.Handle(s.runPack, s.failPack), importKind.Handle(s.runImport, s.failImport), recheckKind.Handle(s.runRecheck, nil),
 	}
 }
 

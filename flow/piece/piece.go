@@ -55,6 +55,7 @@ type Piece struct {
 	CARTime    int64  // when that file was last changed, in nanoseconds since 1970
 	CARAt      int64  // where in that file the CAR begins, behind the head of a CARv2
 	CARLength  int64  // bytes of that file; 0 is CARSize, the file is the CAR
+	Wrong      string // why it is not what its CID says: a node apart lied; "" is: it is
 	CreatedAt  time.Time
 }
 
@@ -73,7 +74,10 @@ type Settings struct {
 
 	Worker       string        // who does imports, as people see it
 	Lease        time.Duration // how long the owner of an import may be silent; 0 is a minute
-	ImportsApart bool          // leave CARs that stay where they are to nodes of role commp
+	ImportsApart bool          // leave reading CARs to nodes of role commp
+	WorkDir      string        // where copies grow, this node's alone; "" is in the system's directory of temporary files
+	KeepBytes    int64         // of a CAR between two points an import goes on from after a stop; 0 is 1 GiB
+	KeepAfter    time.Duration // time between them, if that is sooner; 0 is 15 s
 }
 
 // payload is how many bytes of CAR fit into the largest piece.

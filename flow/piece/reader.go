@@ -44,6 +44,9 @@ func (s *Service) Open(ctx context.Context, ref string) (*Reader, error) {
 }
 
 func (s *Service) open(ctx context.Context, p Piece) (*Reader, error) {
+	if p.Wrong != "" {
+		return nil, fault.New(fault.Conflict, "piece %s: is not what its CID says: %s", p.CID, p.Wrong)
+	}
 	x, closeIndex, err := s.index(ctx, p.CID)
 	if err != nil {
 		return nil, fault.Wrap(err, "open piece %s", p.CID)
@@ -177,6 +180,9 @@ func kindOfPath(err error) fault.Kind {
 // where it was exported or imported or in the blob store, which is served
 // fastest; ok is false if there is none, or if the file is not what it was.
 func (s *Service) OpenCached(p Piece) (f *os.File, ok bool) {
+	if p.Wrong != "" {
+		return nil, false
+	}
 	if p.CAR != "" && p.CARLength == 0 {
 		if f, err := openCAR(p); err == nil {
 			return f, true

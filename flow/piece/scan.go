@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -62,6 +63,9 @@ type scanning struct {
 	hint     int64            // bytes of the stream; -1 is unknown
 	copy     io.Writer        // takes the CAR, if it is not nil
 	progress func(done int64) // of the CAR, if it is not nil
+
+	keep  func(context.Context, *stretch) error // takes the parts, if it is not nil
+	every pace
 }
 
 // scanned is a CAR that was read once: all that its index is made of. Close it.
@@ -76,7 +80,7 @@ type scanned struct {
 
 func (s *scanned) Close() error { return s.spool.Close() }
 
-// scan is one pass over a CAR: the stream is read and cut into sections by one
+// scan is one pass over a CAR, or the rest of one: the stream is read and cut into sections by one
 // goroutine, the digests and the commitment are computed by as many as there are
 // buffers. Memory is the buffers, one block, and 32 bytes for each 127 KiB;
 // records are spooled to a file without a name.
@@ -84,14 +88,19 @@ type scan struct {
 	scanning
 	scanned
 	in    *bufio.Reader
+	begun bool  // the header is read
+	inner int64 // bytes of the CAR where it is the data of a CARv2, else 0
 	roots []cid.Cid
 	found bool // the wanted root
-	skip  int  // bytes of header, until they are cut
+	skip  int  // bytes read that are cut already, or the header
 	from  uint32
 	next  int64 // where the next section begins in the CAR
 	count int   // of sections
 	carry []byte
 	links *links // if the root has to be found
+
+	keptTo, keptRecords int64 // what the parts have
+	keptAt, notBefore   time.Time
 
 	working sync.WaitGroup
 	mu      sync.Mutex
@@ -99,37 +108,26 @@ type scan struct {
 	wrong   error
 }
 
-// scanCAR reads a CAR, version 1 or 2, from beginning to end. The error is
-// fault.Invalid for what is no CAR or none that an index can describe; errors of
-// r keep their kind.
-func scanCAR(ctx context.Context, r io.Reader, o scanning) (_ *scanned, err error) {
-	s := &scan{scanning: o, in: bufio.NewReaderSize(r, 64<<10)}
-	if s.spool, err = unnamedSpool(); err != nil {
-		return nil, err
+// run reads a CAR, version 1 or 2, to its end; r begins at the scan's offset. The
+// error is fault.Invalid for what is no CAR or none that an index can describe;
+// errors of r keep their kind.
+func (s *scan) run(ctx context.Context, r io.Reader) error {
+	s.in, s.keptAt = bufio.NewReaderSize(r, 64<<10), time.Now()
+	if s.begun {
+		s.bound()
+	} else if err := s.begin(); err != nil {
+		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = s.spool.Close()
-		}
-	}()
-	if s.from, err = s.spool.AddSource(pack.Source{Origin: OriginCAR}); err != nil {
-		return nil, err
-	}
-	if err := s.begin(); err != nil {
-		return nil, err
-	}
-	err = s.windows(ctx)
+	err := s.windows(ctx)
 	s.working.Wait()
 	if s.failed != nil { // it comes before what ended the reading
-		return nil, fault.Mark(fault.Invalid, s.failed)
+		return fault.Mark(fault.Invalid, s.failed)
 	}
 	if err = errors.Join(err, s.wrong); err != nil {
-		return nil, err
+		return err
 	}
-	if s.root, err = s.chooseRoot(); err != nil {
-		return nil, err
-	}
-	return &s.scanned, nil
+	s.root, err = s.chooseRoot()
+	return err
 }
 
 // unnamedSpool returns a spool whose files go with their descriptors.
@@ -148,7 +146,9 @@ func unnamedSpool() (*pack.Spool, error) {
 
 // windows reads the CAR to its end.
 func (s *scan) windows(ctx context.Context) error {
-	s.tree = commp.NewTree(0)
+	if s.tree == nil {
+		s.tree = commp.NewTree(0)
+	}
 	for {
 		buf, err := s.buffers.take(ctx)
 		if err != nil {
@@ -157,6 +157,11 @@ func (s *scan) windows(ctx context.Context) error {
 		last, err := s.window(ctx, buf)
 		if err != nil || last {
 			return err
+		}
+		if s.keep != nil && s.due() {
+			if err := s.keepUp(ctx); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -216,9 +221,8 @@ func (s *scan) room(last bool) error {
 	case last || want <= has:
 		return nil
 	default:
-		window := int64(s.buffers.window())
-		want = max(want, 2*has, (s.hint+window-1)/window*window)
-		want -= want % window
+		want = max(want, 2*has, (s.hint+commp.SlotRaw-1)/commp.SlotRaw*commp.SlotRaw)
+		want -= want % commp.SlotRaw
 		want = min(want, commp.MaxTreeRaw)
 	}
 	s.working.Wait()

@@ -2,7 +2,6 @@ package piece
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -65,16 +64,19 @@ func (s *scan) begin() error {
 	if string(b) == pragmaV2 {
 		return s.broken(dag.CARBadVersion, errors.New("a CARv2 inside a CARv2"))
 	}
-	c, err := dag.NewCARReader(bytes.NewReader(b), dag.CAROptions{})
-	if err != nil {
+	if err := s.readHeader(b); err != nil {
 		return err
 	}
-	s.header, s.roots, s.next, s.skip = bytes.Clone(b), c.Roots, int64(len(b)), len(b)
+	s.skip = len(b)
+	return nil
+}
+
+// wantRoots looks for the wanted root among the CAR's roots.
+func (s *scan) wantRoots() {
 	s.found = !s.want.Defined() || slices.Contains(s.roots, s.want)
 	if len(s.roots) == 0 && !s.want.Defined() {
-		s.links = &links{to: map[[32]byte]struct{}{}}
+		s.links = &links{to: map[[32]byte]struct{}{}, keep: s.keep != nil}
 	}
-	return nil
 }
 
 func (s *scan) headerLength() (length, used int, err error) {
@@ -114,9 +116,17 @@ func (s *scan) unwrap() error {
 	if _, err := io.CopyN(io.Discard, s.in, int64(offset)-int64(len(head))); err != nil {
 		return s.cutShort(err)
 	}
-	s.at, s.hint = int64(offset), int64(size)
-	s.in = bufio.NewReaderSize(&payload{s.in, int64(size)}, 64<<10)
+	s.at, s.inner = int64(offset), int64(size)
+	s.bound()
 	return nil
+}
+
+// bound ends the stream where the data of a CARv2 do.
+func (s *scan) bound() {
+	if s.inner > 0 {
+		s.hint = s.inner
+		s.in = bufio.NewReaderSize(&payload{s.in, s.inner - s.size}, 64<<10)
+	}
 }
 
 // payload is the data of a CARv2; a stream that ends before is cut short.
@@ -140,7 +150,8 @@ func (p *payload) Read(b []byte) (int, error) {
 // cut takes the whole sections of b, which begins at s.next of the CAR; rest is
 // the beginning of the one that goes on in the next window.
 func (s *scan) cut(b []byte, last bool) (all []section, rest []byte, err error) {
-	b, s.skip = b[s.skip:], 0
+	skip := min(s.skip, len(b))
+	b, s.skip = b[skip:], s.skip-skip
 	for len(b) > 0 {
 		s.count++
 		one, n, err := s.section(b, last)
@@ -151,9 +162,7 @@ func (s *scan) cut(b []byte, last bool) (all []section, rest []byte, err error) 
 			s.count--
 			return all, b, nil
 		}
-		all = append(all, one)
-		s.next += int64(n)
-		b = b[n:]
+		all, b = append(all, one), b[n:]
 	}
 	return all, nil, nil
 }
@@ -189,16 +198,22 @@ func (s *scan) section(b []byte, last bool) (one section, n int, err error) {
 	if r.Section() != int64(used+len(body)) {
 		return one, 0, s.broken(dag.CARBadVarint, errors.New("the CID is not written the shortest way"))
 	}
-	r.From, r.Position = s.from, s.next+int64(used+k)
-	if err := s.spool.Add(r); err != nil {
-		return one, 0, err
-	}
 	one = section{number: s.count, offset: s.next, digest: r.Digest, data: body[k:]}
 	if s.links != nil {
 		one.cid = c
 	}
+	return one, used + len(body), s.add(r, c)
+}
+
+// add takes the section that comes next.
+func (s *scan) add(r pack.Record, c cid.Cid) error {
+	r.From, r.Position = s.from, s.next+r.Section()-int64(r.Size)
+	if err := s.spool.Add(r); err != nil {
+		return err
+	}
+	s.next += r.Section()
 	s.found = s.found || c.Equals(s.want)
-	return one, used + len(body), nil
+	return nil
 }
 
 func (s *scan) broken(f dag.CARFault, detail error) error {
@@ -299,8 +314,20 @@ const maxLinks = 4 << 20
 
 // links are the blocks that others link to.
 type links struct {
-	mu sync.Mutex
-	to map[[32]byte]struct{}
+	mu    sync.Mutex
+	to    map[[32]byte]struct{}
+	keep  bool       // the scan is kept in parts
+	fresh [][32]byte // what no part has yet
+}
+
+// pending is how many no part has yet.
+func (l *links) pending() int {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.fresh)
 }
 
 // of takes the links of a block.
@@ -312,8 +339,13 @@ func (l *links) of(one section) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range children {
-		if r, err := pack.NewRecord(c, 0, 0); err == nil {
-			l.to[r.Digest] = struct{}{}
+		r, err := pack.NewRecord(c, 0, 0)
+		if _, known := l.to[r.Digest]; err != nil || known {
+			continue
+		}
+		l.to[r.Digest] = struct{}{}
+		if l.keep {
+			l.fresh = append(l.fresh, r.Digest)
 		}
 	}
 	if len(l.to) > maxLinks {

@@ -2,6 +2,7 @@ package piece
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -21,6 +22,17 @@ func section1(size int) []byte {
 	sum := sha256.Sum256(data)
 	c := cid.NewCidV1(cid.Raw, append([]byte{mh.SHA2_256, 32}, sum[:]...))
 	return append(dag.CARSectionHeader(c, size), data...)
+}
+
+// scanCAR scans a whole CAR.
+func scanCAR(ctx context.Context, r io.Reader, o scanning) (*scan, error) {
+	s, err := newScan(o)
+	if err == nil {
+		if err = s.run(ctx, r); err != nil {
+			_ = s.Close()
+		}
+	}
+	return s, err
 }
 
 // The way a CAR falls into windows changes nothing, nor does its size being

@@ -49,6 +49,7 @@ type pieceRow struct {
 	CARTime    int64     `bun:"car_mtime"`
 	CARAt      int64     `bun:"car_at"`
 	CARLength  int64     `bun:"car_length"`
+	Wrong      string    `bun:"wrong"`
 	CreatedAt  time.Time `bun:"created_at"`
 }
 
@@ -56,7 +57,7 @@ func (r pieceRow) piece() Piece {
 	return Piece{
 		ID: r.ID, Project: r.ProjectID, CID: r.CID, CIDv1: r.CIDv1, Root: r.Root, CARSize: r.CARSize,
 		PaddedSize: r.PaddedSize, Blocks: r.Blocks, Cached: r.Cached, CAR: r.CAR, CARTime: r.CARTime,
-		CARAt: r.CARAt, CARLength: r.CARLength,
+		CARAt: r.CARAt, CARLength: r.CARLength, Wrong: r.Wrong,
 		CreatedAt: r.CreatedAt.UTC(),
 	}
 }
@@ -126,7 +127,7 @@ func insertPiece(ctx context.Context, tx *db.Tx, p *Piece) error {
 		CARAt: p.CARAt, CARLength: p.CARLength, CreatedAt: p.CreatedAt,
 	}
 	insert := tx.NewInsert().Model(row).On("CONFLICT (project_id, piece_cid) DO UPDATE").
-		Set("cached = piece_row.cached OR EXCLUDED.cached")
+		Set("cached = piece_row.cached OR EXCLUDED.cached, wrong = ''")
 	if p.CAR != "" {
 		insert.Set("car = EXCLUDED.car, car_mtime = EXCLUDED.car_mtime, car_at = EXCLUDED.car_at, car_length = EXCLUDED.car_length")
 	}

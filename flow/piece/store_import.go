@@ -32,6 +32,15 @@ type importRow struct {
 	Epoch       int64       `bun:"epoch"`
 	LeaseUntil  *time.Time  `bun:"lease_until"`
 	PieceID     *int64      `bun:"piece_id"`
+	Version     string      `bun:"version"`
+	TokenID     int64       `bun:"token_id"`
+	Own         bool        `bun:"own"`
+	Work        string      `bun:"work"`
+	KeptBytes   int64       `bun:"kept_bytes"`
+	FoundIndex  string      `bun:"found_index"`
+	FoundRoot   string      `bun:"found_root"`
+	FoundAt     int64       `bun:"found_at"`
+	FoundBy     int64       `bun:"found_by"`
 	CreatedAt   time.Time   `bun:"created_at"`
 	UpdatedAt   time.Time   `bun:"updated_at"`
 }
@@ -41,7 +50,9 @@ func (r importRow) imported() Import {
 		ID: r.ID, Project: r.ProjectID, Place: r.Place, Copy: r.Copied, PieceCID: r.PieceCID, Root: r.Root, State: r.State,
 		Reason: r.Reason, Attempts: r.Attempts, NextAttempt: timeOf(r.NextAttempt), DoneBytes: r.DoneBytes, Size: r.Size,
 		Worker: r.Worker, Epoch: r.Epoch, LeaseUntil: timeOf(r.LeaseUntil), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
-		mtime: r.FileMtime,
+		Version: r.Version, Committed: r.FoundIndex != "",
+		mtime: r.FileMtime, token: r.TokenID, own: r.Own, work: r.Work, kept: r.KeptBytes,
+		found: found{index: r.FoundIndex, root: r.FoundRoot, at: r.FoundAt, by: r.FoundBy},
 	}
 	if r.PieceID != nil {
 		im.Piece = *r.PieceID
@@ -110,11 +121,12 @@ func imports(ctx context.Context, q bun.IDB, project int64, f ImportFilter) ([]I
 // its owner let the lease end.
 const claimable = "(state = 'waiting' AND (next_attempt_at IS NULL OR next_attempt_at <= ?) OR state = 'running' AND lease_until <= ?)"
 
-// claimImport makes worker the owner of an import until a time. If it has an
-// owner or is over, the error is fault.Conflict.
-func claimImport(ctx context.Context, tx *db.Tx, id int64, worker string, now, until time.Time) (Import, error) {
+// claimImport makes worker the owner of an import until a time; token is whose,
+// 0 the node's. If it has an owner or is over, the error is fault.Conflict.
+func claimImport(ctx context.Context, tx *db.Tx, id, token int64, worker string, now, until time.Time) (Import, error) {
 	var rows []importRow
 	_, err := tx.NewUpdate().Model(&rows).
+		Set("token_id = ?", token).
 		Set("state = 'running', worker = ?, epoch = epoch + 1, attempts = attempts + 1, lease_until = ?, next_attempt_at = NULL", worker, until).
 		Set("reason = '', done_bytes = 0, updated_at = ?", now).
 		Where("id = ? AND "+claimable, id, now, now).Returning("*").Exec(ctx)
@@ -128,11 +140,11 @@ func claimImport(ctx context.Context, tx *db.Tx, id int64, worker string, now, u
 }
 
 // nextImport returns the id of an import that a node of role commp may claim, 0
-// if there is none: of a file that stays where it is.
+// if there is none: whose CAR nobody has read yet, and not the node's alone.
 func nextImport(ctx context.Context, q bun.IDB, project int64, now time.Time) (int64, error) {
 	var ids []int64
 	err := q.NewSelect().Model((*importRow)(nil)).Column("id").
-		Where("project_id = ? AND copied = ? AND "+claimable, project, false, now, now).Order("id").Limit(1).Scan(ctx, &ids)
+		Where("project_id = ? AND own = ? AND found_index = '' AND "+claimable, project, false, now, now).Order("id").Limit(1).Scan(ctx, &ids)
 	if err != nil || len(ids) == 0 {
 		return 0, fault.Wrap(err, "next import of project %d", project)
 	}
@@ -151,8 +163,27 @@ func owned(ctx context.Context, tx *db.Tx, im Import, change func(*bun.UpdateQue
 // beatImport renews a lease and notes how far the import is.
 func beatImport(ctx context.Context, tx *db.Tx, im Import, now, until time.Time) error {
 	return owned(ctx, tx, im, func(up *bun.UpdateQuery) {
-		up.Set("done_bytes = ?, size = ?, file_mtime = ?, lease_until = ?, updated_at = ?", im.DoneBytes, im.Size, im.mtime, until, now)
+		up.Set("done_bytes = ?, size = ?, file_mtime = ?, version = ?, lease_until = ?, updated_at = ?",
+			im.DoneBytes, im.Size, im.mtime, im.Version, until, now)
+		up.Set("reason = ?, work = ?", im.Reason, im.work)
 	})
+}
+
+// touchImport renews a lease.
+func touchImport(ctx context.Context, tx *db.Tx, im Import, now, until time.Time) error {
+	return owned(ctx, tx, im, func(up *bun.UpdateQuery) { up.Set("lease_until = ?, updated_at = ?", until, now) })
+}
+
+// keptImport notes how much of the copy is durable.
+func keptImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error {
+	return owned(ctx, tx, im, func(up *bun.UpdateQuery) { up.Set("kept_bytes = ?, updated_at = ?", im.kept, now) })
+}
+
+// importWorks reports whether an import that is not over copies into a file of
+// that name.
+func importWorks(ctx context.Context, q bun.IDB, name string) (bool, error) {
+	live, err := q.NewSelect().Model((*importRow)(nil)).Where("work = ? AND state IN ('waiting', 'running')", name).Exists(ctx)
+	return live, fault.Wrap(err, "look for the import of %s", name)
 }
 
 // saveImport writes the state its owner leaves an import in.
@@ -160,6 +191,7 @@ func saveImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error 
 	return owned(ctx, tx, im, func(up *bun.UpdateQuery) {
 		up.Set("state = ?, reason = ?, attempts = ?, done_bytes = ?, size = ?, lease_until = NULL, updated_at = ?",
 			im.State, im.Reason, im.Attempts, im.DoneBytes, im.Size, now)
+		up.Set("own = ?, found_index = ?, found_root = ?, found_at = ?, found_by = ?", im.own, im.found.index, im.found.root, im.found.at, im.found.by)
 		if !im.NextAttempt.IsZero() {
 			up.Set("next_attempt_at = ?", im.NextAttempt)
 		}

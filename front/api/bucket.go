@@ -146,6 +146,6 @@ func checkOf(p piece.Piece, bad []pack.Damage) client.PieceCheck {
 func pieceOf(p piece.Piece) client.Piece {
 	return client.Piece{
 		ID: p.ID, PieceCID: p.CID, PieceCIDv1: p.CIDv1, Root: p.Root, CARSize: p.CARSize, PaddedSize: p.PaddedSize,
-		Blocks: p.Blocks, Cached: p.Cached, CreatedAt: p.CreatedAt,
+		Blocks: p.Blocks, Cached: p.Cached, Wrong: p.Wrong, CreatedAt: p.CreatedAt,
 	}
 }

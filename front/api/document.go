@@ -118,6 +118,10 @@ func describeStreams(doc *huma.OpenAPI) {
 		Required: true,
 		Content:  map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}
+	part := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}
+	parts := doc.Paths["/v1/pieces/imports/{id}/parts/{number}"]
+	parts.Get.Responses["200"] = &huma.Response{Description: "The part", Content: part}
+	parts.Post.RequestBody = &huma.RequestBody{Required: true, Content: part}
 	schema := doc.Components.Schemas.Schema(reflect.TypeFor[client.Event](), true, "Event")
 	doc.Paths["/v1/events"].Get.Responses["200"] = &huma.Response{
 		Description: "Events; the schema is that of each one's data",

@@ -2,7 +2,7 @@ package api
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -37,6 +37,13 @@ type ownedImport struct {
 	Exchange
 	ID    int64 `path:"id" minimum:"1"`
 	Epoch int64 `query:"epoch" minimum:"1" required:"true" doc:"of the claim"`
+}
+
+type importPart struct {
+	Exchange
+	ID     int64 `path:"id" minimum:"1"`
+	Number int   `path:"number" minimum:"0"`
+	Epoch  int64 `query:"epoch" minimum:"1" required:"true" doc:"of the claim"`
 }
 
 type finishedImport struct {
@@ -89,31 +96,37 @@ func (d *door) claimRoutes() {
 	add(d, route{
 		id: "claimImport", method: http.MethodPost, path: "/v1/pieces/imports/claim", tag: "piece", scope: account.CommP,
 		summary: "Own the next import that waits for a commitment",
-		detail: "Of a file that stays where it is. Nobody else gets it while its owner posts progress before the lease ends; " +
-			"404 when none waits.",
+		detail: "Nobody else gets it while its owner posts progress before the lease ends; 404 when none waits. The owner goes on " +
+			"from the parts there are, reads the CAR from `url`, or from this node where that is empty, and hands the index in.",
 	}, func(ctx context.Context, g account.Grant, in *newClaim) (*body[client.ImportClaim], error) {
-		im, err := d.Pieces.ClaimImport(ctx, g.Project, in.Body.Worker)
-		return &body[client.ImportClaim]{client.ImportClaim{
-			ID: im.ID, Epoch: im.Epoch, Size: im.Size, Limit: d.Pieces.Payload(), Root: im.Root, LeaseMS: d.Pieces.Lease().Milliseconds(),
-		}}, err
+		im, parts, err := d.Pieces.ClaimImport(ctx, g.Project, g.Token, in.Body.Worker)
+		c := client.ImportClaim{
+			ID: im.ID, Epoch: im.Epoch, Size: im.Size, Limit: d.Pieces.Payload(), Root: im.Root, Version: im.Tag(), Parts: parts,
+			LeaseMS: d.Pieces.Lease().Milliseconds(),
+		}
+		if piece.IsURL(im.Place) {
+			c.URL = im.Place
+		}
+		return &body[client.ImportClaim]{c}, err
 	})
 	add(d, route{
 		id: "beatImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/progress", tag: "piece", scope: account.CommP,
 		summary: "Renew the lease of an import", detail: "409 when it is lost.",
 	}, func(ctx context.Context, g account.Grant, in *importProgress) (*none, error) {
-		return nil, d.Pieces.BeatImport(ctx, g.Project, in.ID, in.Body.Epoch, in.Body.DoneBytes)
+		return nil, d.Pieces.BeatImport(ctx, owner(g, in.ID, in.Body.Epoch), in.Body.DoneBytes)
 	})
 	add(d, route{
 		id: "giveUpImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/failure", tag: "piece", scope: account.CommP,
 		summary: "End an attempt at an import",
+		detail:  "Where another attempt is said to be of no use, the node tries it itself.",
 	}, func(ctx context.Context, g account.Grant, in *importFailure) (*none, error) {
-		return nil, d.Pieces.GiveUpImport(ctx, g.Project, in.ID, in.Body.Epoch, in.Body.Reason, in.Body.Retry)
+		return nil, d.Pieces.GiveUpImport(ctx, owner(g, in.ID, in.Body.Epoch), in.Body.Reason, in.Body.Retry)
 	})
 	add(d, route{
 		id: "readImport", method: http.MethodGet, path: "/v1/pieces/imports/{id}/car", tag: "piece", scope: account.CommP,
-		summary: "Read the CAR of an import", detail: "For its owner. The file as it is, ranges are served.",
+		summary: "Read the CAR of an import", detail: "For its owner. The file as it is, ranges are served. What a URL names is read there.",
 	}, func(ctx context.Context, g account.Grant, in *ownedImport) (*streamed, error) {
-		f, im, err := d.Pieces.OpenImport(ctx, g.Project, in.ID, in.Epoch)
+		f, im, err := d.Pieces.OpenImport(ctx, owner(g, in.ID, in.Epoch))
 		if err != nil {
 			return nil, err
 		}
@@ -121,26 +134,56 @@ func (d *door) claimRoutes() {
 			defer f.Close()
 			h := in.answer.Header()
 			h.Set("Content-Type", "application/vnd.ipld.car")
-			h.Set("ETag", fmt.Sprintf(`"%d-%d"`, im.ID, im.Epoch)) // whose file is the one it was when it was claimed
+			h.Set("ETag", im.Tag())
 			http.ServeContent(in.answer, in.request, "", time.Time{}, f)
+		}}, nil
+	})
+	add(d, route{
+		id: "keepImportPart", method: http.MethodPost, path: "/v1/pieces/imports/{id}/parts/{number}", tag: "piece", scope: account.CommP,
+		summary: "Keep what was found in a part of an import's CAR", status: http.StatusNoContent,
+		detail: "From which the next owner goes on. The body is a part as `flow/piece` writes it, 64 MiB at most; parts follow on each " +
+			"other, part 0 replaces all there are. Renews the lease.",
+	}, func(ctx context.Context, g account.Grant, in *importPart) (*none, error) {
+		part := &arriving{body: in.request.Body, control: http.NewResponseController(in.answer)}
+		defer part.end()
+		return nil, d.Pieces.KeepImportPart(ctx, owner(g, in.ID, in.Epoch), in.Number, part)
+	})
+	add(d, route{
+		id: "readImportPart", method: http.MethodGet, path: "/v1/pieces/imports/{id}/parts/{number}", tag: "piece", scope: account.CommP,
+		summary: "Read a part that was kept",
+	}, func(ctx context.Context, g account.Grant, in *importPart) (*streamed, error) {
+		part, err := d.Pieces.ImportPart(ctx, owner(g, in.ID, in.Epoch), in.Number)
+		if err != nil {
+			return nil, err
+		}
+		return &streamed{func(huma.Context) {
+			defer part.Close()
+			in.answer.Header().Set("Content-Type", "application/octet-stream")
+			_, _ = io.Copy(in.answer, part) // a part that is cut short has no checksum
 		}}, nil
 	})
 	add(d, route{
 		id: "finishImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/index", tag: "piece", scope: account.CommP,
 		summary: "Hand in the index of an import's CAR",
-		detail: "The body is the index as `base/pack` writes it, the tree of the commitment included. It is compared with the " +
-			"file in samples, and with the piece CID that was given; then the piece is there.",
+		detail: "The body is the index as `base/pack` writes it, the tree of the commitment included. Slots of 127 KiB chosen only " +
+			"then are compared with the bytes, all of 512 and one in a hundred besides; of a CAR that is copied when the copy is " +
+			"there. Then the piece is there. 409 where it is not so: the token is refused from then on, what it handed in before is " +
+			"computed again.",
 	}, func(ctx context.Context, g account.Grant, in *finishedImport) (*body[client.Import], error) {
 		index := &arriving{body: in.request.Body, control: http.NewResponseController(in.answer)}
 		defer index.end()
-		im, err := d.Pieces.FinishImport(ctx, g.Project, in.ID, in.Epoch, in.Root, in.At, index)
+		im, err := d.Pieces.FinishImport(ctx, owner(g, in.ID, in.Epoch), in.Root, in.At, index)
 		return &body[client.Import]{importOf(im)}, err
 	})
 }
 
+func owner(g account.Grant, id, epoch int64) piece.Owner {
+	return piece.Owner{Project: g.Project, Token: g.Token, Import: id, Epoch: epoch}
+}
+
 func importOf(im piece.Import) client.Import {
 	return client.Import{
-		ID: im.ID, Place: im.Place, Copy: im.Copy, PieceCID: im.PieceCID, Root: im.Root, State: string(im.State), Reason: im.Reason,
+		ID: im.ID, Place: im.Place, Copy: im.Copy, PieceCID: im.PieceCID, Root: im.Root, State: string(im.State), Committed: im.Committed, Reason: im.Reason,
 		Attempts: im.Attempts, NextAttempt: instant(im.NextAttempt), DoneBytes: im.DoneBytes, Size: im.Size, Worker: im.Worker,
 		Piece: im.Piece, CreatedAt: im.CreatedAt, UpdatedAt: im.UpdatedAt,
 	}

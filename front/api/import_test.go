@@ -37,7 +37,12 @@ func (j *journey) importPiece(ctx context.Context) {
 	j.equal(len(got(j.c.VerifyPieceCopy(ctx, j.piece.PieceCID, place+".bad"))(j.T).Damaged), 1)
 }
 
+// getImport sees a copy come about: a worker reads the CAR, the node copies it.
 func (j *journey) getImport(ctx context.Context) {
+	j.worker = j.as(got(j.c.CreateToken(ctx, client.NewToken{Name: "commp", Scopes: []string{"commp"}}))(j.T).Secret)
+	j.claim = got(j.worker.ClaimImport(ctx, "w"))(j.T)
+	index := bytes.NewReader(indexOf(j.T, j.car))
+	j.equal(got(j.worker.FinishImport(ctx, j.claim.ID, j.claim.Epoch, j.piece.Root, 0, index))(j.T).Committed, true)
 	j.until("the import is done", func() bool {
 		j.imp = got(j.c.Import(ctx, j.imp.ID))(j.T)
 		return j.imp.State == "done"
@@ -54,8 +59,6 @@ func (j *journey) listImports(ctx context.Context) {
 // claimImport is what a node of role commp does, with a token that can do
 // nothing else.
 func (j *journey) claimImport(ctx context.Context) {
-	secret := got(j.c.CreateToken(ctx, client.NewToken{Name: "commp", Scopes: []string{"commp"}}))(j.T).Secret
-	j.worker = j.as(secret)
 	j.refused(errOf(j.worker.ClaimImport(ctx, "w")), 404, client.KindNotFound)
 	j.refused(errOf(j.worker.Import(ctx, j.imp.ID)), 403, client.KindForbidden)
 	place := filepath.Join(j.TempDir(), "own.car")
@@ -84,10 +87,27 @@ func (j *journey) readImport(ctx context.Context) {
 	j.equal(string(got(io.ReadAll(res.Body))(j.T)), string(j.car[10:100]))
 }
 
+func (j *journey) keepImportPart(ctx context.Context) {
+	j.refused(j.worker.KeepImportPart(ctx, j.claim.ID, j.claim.Epoch, 0, strings.NewReader("no part")), 400, client.KindInvalid)
+	part := "firthpt\x01\x00\x05 and so on" // what is wrong with it shows to whom goes on from it
+	j.must(j.worker.KeepImportPart(ctx, j.claim.ID, j.claim.Epoch, 0, strings.NewReader(part)))
+	j.refused(j.worker.KeepImportPart(ctx, j.claim.ID, j.claim.Epoch, 2, strings.NewReader(part)), 409, client.KindConflict)
+	j.refused(j.worker.KeepImportPart(ctx, j.claim.ID, j.claim.Epoch+1, 1, strings.NewReader(part)), 409, client.KindConflict)
+}
+
+func (j *journey) readImportPart(ctx context.Context) {
+	part := got(j.worker.ImportPart(ctx, j.claim.ID, j.claim.Epoch, 0))(j.T)
+	defer part.Close()
+	j.equal(string(got(io.ReadAll(part))(j.T)), "firthpt\x01\x00\x05 and so on")
+	j.refused(errOf(j.worker.ImportPart(ctx, j.claim.ID, j.claim.Epoch, 1)), 404, client.KindNotFound)
+}
+
 func (j *journey) giveUpImport(ctx context.Context) {
 	j.must(j.worker.GiveUpImport(ctx, j.claim.ID, client.ImportFailure{Epoch: j.claim.Epoch, Reason: "tired"}))
 	im := got(j.c.Import(ctx, j.claim.ID))(j.T)
-	j.equal(im.State+": "+im.Reason, "failed: tired")
+	j.equal(im.State+": "+im.Reason, "waiting: the node itself looks, since a worker said: tired")
+	j.refused(errOf(j.worker.ClaimImport(ctx, "w")), 404, client.KindNotFound) // it is the node's now
+	j.until("the node has done it", func() bool { return got(j.c.Import(ctx, j.claim.ID))(j.T).State == "done" })
 }
 
 func (j *journey) finishImport(ctx context.Context) {

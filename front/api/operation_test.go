@@ -63,6 +63,8 @@ var operations = []struct {
 	{"claimImport", (*journey).claimImport},
 	{"beatImport", (*journey).beatImport},
 	{"readImport", (*journey).readImport},
+	{"keepImportPart", (*journey).keepImportPart},
+	{"readImportPart", (*journey).readImportPart},
 	{"giveUpImport", (*journey).giveUpImport},
 	{"finishImport", (*journey).finishImport},
 	{"addProvider", (*journey).addProviders},
