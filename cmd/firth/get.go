@@ -23,6 +23,7 @@ type getCmd struct {
 	Provider string `help:"Fetch it from this storage provider (f0…), or from any, instead of from the node." placeholder:"f0…|any"`
 	Force    bool   `aliases:"overwrite" help:"Replace what is there."`
 	fromFlags
+	Range    string   `help:"With --from and -o -: only these bytes of a file, counted from 0, both ends included; 500- is all but the first 500." placeholder:"FIRST-LAST"`
 	Identity []string `help:"With --from: file of the age key that opens an encrypted dataset." placeholder:"FILE"`
 }
 
@@ -51,6 +52,9 @@ type gotten struct {
 func (g *getCmd) Run(call *call) error {
 	if len(g.From) > 0 {
 		return g.fetch(call)
+	}
+	if g.Range != "" {
+		return fault.New(fault.Invalid, "--range is of files that are got by an index; name the places with --from")
 	}
 	return call.ask(func(ctx context.Context, cl *client.Client) error {
 		c, err := g.content(ctx, cl)

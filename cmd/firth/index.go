@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"filippo.io/age"
@@ -96,6 +98,9 @@ func (g *getCmd) fetch(call *call) error {
 	if g.Provider != "" {
 		return fault.New(fault.Invalid, "--provider asks the node for a provider; with --from, name the provider's URL there")
 	}
+	if g.Range != "" && g.Output != "-" {
+		return fault.New(fault.Invalid, "--range writes to standard output; say so with -o -")
+	}
 	keys, err := g.identities()
 	if err != nil {
 		return err
@@ -113,6 +118,9 @@ func (g *getCmd) fetch(call *call) error {
 	}
 	*p = *call.progress(plain(g.Ref), e.Size)
 	defer p.done()
+	if g.Range != "" {
+		return g.toRange(call, f, r, e)
+	}
 	if g.Output == "-" {
 		return g.toOutput(call, f, r, e)
 	}
@@ -166,6 +174,20 @@ func (g *getCmd) toOutput(call *call, f *indexdag.Fetcher, r *indexdag.Reader, e
 	defer file.Close()
 	_, err = io.Copy(call.out, file)
 	return fault.Wrap(err, "write to standard output")
+}
+
+// toRange writes bytes of a file to standard output.
+func (g *getCmd) toRange(call *call, f *indexdag.Fetcher, r *indexdag.Reader, e indexdag.Entry) error {
+	first, last, found := strings.Cut(g.Range, "-")
+	from, err := strconv.ParseInt(first, 10, 64)
+	end := e.Size - 1
+	if err == nil && last != "" {
+		end, err = strconv.ParseInt(last, 10, 64)
+	}
+	if err != nil || !found || from < 0 || end < from-1 {
+		return fault.New(fault.Invalid, "--range %q: give the first and the last byte, such as 0-1023, or 1024-", g.Range)
+	}
+	return interrupted(f.FetchRange(call.ctx, r, e.Path, from, min(end, e.Size-1)-from+1, call.out))
 }
 
 func interrupted(err error) error {

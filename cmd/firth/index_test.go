@@ -129,6 +129,16 @@ func TestGetByIndex(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(out, "dir", "hello.txt"), []byte("altered"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for span, want := range map[string]string{"0-4": string(content[:5]), "3-": string(content[3:]), "2-999999": string(content[2:])} {
+		if said, _ = firth(0, "get", root.String()+"/dir/hello.txt", "-o", "-", "--range", span, "--from", dir); said != want {
+			t.Errorf("range %s: %q", span, said)
+		}
+	}
+	for _, span := range []string{"x", "5", "-5", "9-2", "999999-"} {
+		firth(2, "get", root.String()+"/dir/hello.txt", "-o", "-", "--range", span, "--from", dir)
+	}
+	firth(2, "get", root.String()+"/dir/hello.txt", "-o", out, "--range", "0-1", "--from", dir)
+	firth(2, "get", root.String(), "-o", "-", "--range", "0-1")
 	_, told := firth(4, "get", root.String()+"/dir", "-o", out, "--from", dir)
 	if !strings.Contains(told, "dir/hello.txt: another file is in the way; --force replaces it") {
 		t.Errorf("%s", told)

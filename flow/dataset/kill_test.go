@@ -64,7 +64,28 @@ func TestKilled(t *testing.T) {
 	p := ok(h.data.Start(t.Context(), project, h.create("d", dir, rules).ID))(t)
 	must(t, h.blocks.Close())
 	must(t, h.db.Close())
+	killed(t, home)
+	h = furnish(t, reopen(t, home), home)
+	p = h.preparation(p.ID)
+	if p.State != dataset.Complete || p.Root != rootOf(t, dir) || p.Skipped != 0 {
+		t.Fatalf("preparation %+v", p)
+	}
+	s := shelf{}
+	s.read(h, h.dataPieces(p.ID)...)
+	same(t, dir, s.export(t, p.Root))
+	for _, e := range ok(os.ReadDir(cars))(t) {
+		if !strings.HasSuffix(e.Name(), ".car") || strings.HasPrefix(e.Name(), ".") {
+			t.Errorf("left among the CARs: %s", e.Name())
+		}
+	}
+	h.run() // the last node may have been stopped while it tidied up
+	until(t, func() bool { return len(ok(os.ReadDir(filepath.Join(home, "work")))(t)) == 0 })
+}
 
+// killed has the first preparation of a home done by processes that are killed,
+// each later than the one before, until one is not.
+func killed(t *testing.T, home string) {
+	t.Helper()
 	kills, patience := 0, 250*time.Millisecond
 	for ; ; kills++ {
 		node := exec.Command(os.Args[0], "-test.run=^TestNode$")
@@ -89,21 +110,6 @@ func TestKilled(t *testing.T) {
 		break
 	}
 	t.Logf("killed %d times", kills)
-	h = furnish(t, reopen(t, home), home)
-	p = h.preparation(p.ID)
-	if p.State != dataset.Complete || p.Root != rootOf(t, dir) || p.Skipped != 0 {
-		t.Fatalf("preparation %+v", p)
-	}
-	s := shelf{}
-	s.read(h, h.dataPieces(p.ID)...)
-	same(t, dir, s.export(t, p.Root))
-	for _, e := range ok(os.ReadDir(cars))(t) {
-		if !strings.HasSuffix(e.Name(), ".car") || strings.HasPrefix(e.Name(), ".") {
-			t.Errorf("left among the CARs: %s", e.Name())
-		}
-	}
-	h.run() // the last node may have been stopped while it tidied up
-	until(t, func() bool { return len(ok(os.ReadDir(filepath.Join(home, "work")))(t)) == 0 })
 }
 
 // Several nodes over one database share the chunks and make what one makes.
