@@ -228,7 +228,7 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 // buildPacking makes what turns data into pieces. Pieces of datasets are read
 // from the sources, which datasets know.
 func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piece.Service, *dataset.Service, error) {
-	pieces := piece.New(in.db, in.blocks, in.blobs, in.jobs, clock, a.log, piece.Settings{
+	pieces := piece.New(in.db, in.blocks, in.blobs, in.jobs, clock, rand.Reader, a.log, piece.Settings{
 		MaxPadded: cfg.Piece.MaxSize, MinPadded: cfg.Piece.MinSize, CacheCAR: cfg.Piece.Cache,
 		Worker: workerName(), ImportsApart: cfg.CommP.Apart, WorkDir: in.home.Path("imports"),
 	})

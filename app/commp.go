@@ -32,7 +32,7 @@ func (a *App) openCommP(cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a.works("commp", piece.NewWorker(upstream{c, web, fetch, workerName()}, cfg.CommP.Parallel, commpPause, log).Run)
+	a.works("commp", piece.NewWorker(upstream{c, web, fetch, workerName()}, cfg.CommP.Parallel, commpPause, time.Now, log).Run)
 	return nil
 }
 

@@ -41,8 +41,9 @@ type far struct {
 // behind is the place with the storm between it and whoever reads.
 func (p far) behind(s *storm) far {
 	there, _ := url.Parse(p.wire)
-	pass := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: there.Host})
-	pass.Director = func(r *http.Request) { r.URL.Scheme, r.URL.Host = "http", there.Host } // the Host is signed
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { // the Host is signed, and stays
+		r.Out.URL.Scheme, r.Out.URL.Host = "http", there.Host
+	}}
 	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	pass.ModifyResponse = s.spoil
 	pass.ErrorLog = log.New(io.Discard, "", 0)

@@ -2,6 +2,7 @@ package content_test
 
 import (
 	"context"
+	crand "crypto/rand"
 	"iter"
 	"log/slog"
 	"math/rand/v2"
@@ -61,7 +62,7 @@ func (h *house) beside(d *db.DB, s content.Settings) {
 	h.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	h.db, h.jobs, h.events = d, ok(job.New(d, log, job.Options{Drain: time.Millisecond}))(h.t), event.New(d, log)
-	h.pieces = piece.New(d, h.blocks, ok(disk.Open(h.t.TempDir()))(h.t), h.jobs, h.clock.now, log, piece.Settings{MaxPadded: 1 << 20})
+	h.pieces = piece.New(d, h.blocks, ok(disk.Open(h.t.TempDir()))(h.t), h.jobs, h.clock.now, crand.Reader, log, piece.Settings{MaxPadded: 1 << 20})
 	h.jobs.Handle(h.pieces.Handlers()...)
 	h.contents = content.New(d, h.blocks, h.pieces, h.copies, h.clock.now, log, s)
 }

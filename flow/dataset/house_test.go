@@ -3,6 +3,7 @@ package dataset_test
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -85,7 +86,7 @@ func (h *house) hire(dir string, change func(*dataset.Settings)) {
 	}
 	h.jobs = ok(job.New(h.db, log, job.Options{Drain: time.Millisecond}))(h.t)
 	h.events = event.New(h.db, log)
-	h.pieces = piece.New(h.db, h.blocks, h.blobs, h.jobs, time.Now, log, piece.Settings{})
+	h.pieces = piece.New(h.db, h.blocks, h.blobs, h.jobs, time.Now, crand.Reader, log, piece.Settings{})
 	s := dataset.Settings{
 		WorkDir: filepath.Join(dir, "work"), Worker: "here", Workers: 2, Checkpoint: 2 * MiB,
 		Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond,

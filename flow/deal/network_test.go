@@ -128,7 +128,7 @@ func open(t *testing.T, openDB dbtest.Open, c devnet.Config) *world {
 	packing, err := job.New(w.db, w.log, job.Options{})
 	w.must(err)
 	peers := mk12.NewClient(host)
-	w.pieces = piece.New(w.db, w.blocks, blobs, packing, time.Now, w.log, piece.Settings{MaxPadded: 1 << 20, MinPadded: 256})
+	w.pieces = piece.New(w.db, w.blocks, blobs, packing, time.Now, rand.Reader, w.log, piece.Settings{MaxPadded: 1 << 20, MinPadded: 256})
 	w.providers = provider.New(w.db, packing, w.chain, peers, time.Now, rand.Reader, w.log, provider.Settings{Interval: time.Hour})
 	w.market = deal.NewMK12(peers, w.keys)
 	server := httptest.NewServer(http.HandlerFunc(w.servePiece))

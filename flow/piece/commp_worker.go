@@ -63,6 +63,7 @@ type Worker struct {
 	up       Upstream
 	parallel int
 	pause    time.Duration
+	clock    func() time.Time
 	log      *slog.Logger
 	buffers  *Buffers
 	every    pace
@@ -74,8 +75,8 @@ const workerSlots = 64
 
 // NewWorker returns a worker that does so many imports side by side, and asks
 // for work every pause where there is none.
-func NewWorker(up Upstream, parallel int, pause time.Duration, log *slog.Logger) *Worker {
-	return &Worker{up, parallel, pause, log, NewBuffers(2*parallel, workerSlots), pace{}}
+func NewWorker(up Upstream, parallel int, pause time.Duration, clock func() time.Time, log *slog.Logger) *Worker {
+	return &Worker{up, parallel, pause, clock, log, NewBuffers(2*parallel, workerSlots), pace{}}
 }
 
 // Keep sets how much of a CAR, and how long, is at most between two points that
@@ -184,7 +185,7 @@ func (w *Worker) hand(ctx context.Context, c Claim, done *atomic.Int64) error {
 // of use.
 func (w *Worker) scan(ctx context.Context, c Claim) (*scan, error) {
 	number := 0
-	o := scanning{buffers: w.buffers, limit: c.Limit, hint: c.Size, every: w.every}
+	o := scanning{buffers: w.buffers, limit: c.Limit, hint: c.Size, every: w.every, clock: w.clock}
 	o.keep = func(ctx context.Context, p *stretch) error {
 		in := p.stream()
 		defer in.Close()

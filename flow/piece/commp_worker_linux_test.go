@@ -144,7 +144,7 @@ func sixteen(t *testing.T, text string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	begun := time.Now()
-	w := piece.NewWorker(g, 16, time.Minute, slog.New(slog.DiscardHandler))
+	w := piece.NewWorker(g, 16, time.Minute, time.Now, slog.New(slog.DiscardHandler))
 	running.Go(func() { _ = w.Run(ctx) })
 	g.done.Wait()
 	cancel()

@@ -3,6 +3,7 @@ package piece_test
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -62,7 +63,7 @@ func (h *house) second(d *db.DB, s piece.Settings, lens func(piece.Blocks) piece
 		blocks = lens(blocks)
 	}
 	h.db, h.jobs, h.events = d, ok(job.New(d, log, job.Options{Drain: time.Millisecond}))(h.t), event.New(d, log)
-	h.pieces = piece.New(d, blocks, h.blobs, h.jobs, time.Now, log, s)
+	h.pieces = piece.New(d, blocks, h.blobs, h.jobs, time.Now, crand.Reader, log, s)
 	h.jobs.Handle(h.pieces.Handlers()...)
 }
 

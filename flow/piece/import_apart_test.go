@@ -84,7 +84,7 @@ func (d direct) GiveUp(ctx context.Context, c piece.Claim, reason string, retry 
 
 // worker runs a worker until stop.
 func (h *house) worker(up piece.Upstream, parallel int) (stop func()) {
-	w := piece.NewWorker(up, parallel, time.Millisecond, slog.New(slog.DiscardHandler))
+	w := piece.NewWorker(up, parallel, time.Millisecond, time.Now, slog.New(slog.DiscardHandler))
 	w.Keep(commp.SlotRaw, 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -40,7 +40,9 @@ func (s *Service) completeSame(ctx context.Context, im Import) error {
 	if err != nil {
 		return fault.Wrap(err, "import %s", im.Place)
 	}
-	im.nameCopy()
+	if err := s.nameCopy(&im); err != nil {
+		return err
+	}
 	c, err := s.resumeCopy(im, im.kept)
 	if fault.Is(err, fault.Conflict) {
 		im.kept = 0
@@ -178,7 +180,7 @@ func (s *Service) conclude(ctx context.Context, im Import, car theCAR, kept *cop
 	if err != nil {
 		return s.doubt(ctx, im, fault.Mark(fault.Unavailable, err))
 	}
-	root, err := compare(im, x, tree, car)
+	root, err := compare(s.random, im, x, tree, car)
 	var caught *lie
 	if errors.As(err, &caught) {
 		return s.caught(ctx, im, caught)

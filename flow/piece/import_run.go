@@ -2,11 +2,9 @@ package piece
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -201,10 +199,16 @@ func (r *reading) close() {
 
 // nameCopy names the file that a copy grows in: no two imports, of whichever
 // database, share one.
-func (im *Import) nameCopy() {
-	if im.Copy && im.work == "" {
-		im.work = fmt.Sprintf("import-%d-%s.car", im.ID, strings.ToLower(rand.Text()))
+func (s *Service) nameCopy(im *Import) error {
+	if !im.Copy || im.work != "" {
+		return nil
 	}
+	var unlike [16]byte
+	if _, err := io.ReadFull(s.random, unlike[:]); err != nil {
+		return fault.Wrap(err, "name the copy of import %d", im.ID)
+	}
+	im.work = fmt.Sprintf("import-%d-%x.car", im.ID, unlike)
+	return nil
 }
 
 // begin opens an import where an earlier attempt left it, here or elsewhere. If
@@ -215,7 +219,9 @@ func (s *Service) begin(ctx context.Context, im *Import) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	im.nameCopy()
+	if err := s.nameCopy(im); err != nil {
+		return nil, err
+	}
 	r, err := s.openAt(ctx, *im, parts)
 	if fault.Is(err, fault.Conflict) && len(parts) > 0 {
 		im.Reason = "started over: " + err.Error()
@@ -258,7 +264,7 @@ func (s *Service) openAt(ctx context.Context, im Import, parts []importPartRow) 
 		}
 	}()
 	number := len(parts)
-	o := scanning{buffers: s.buffers, limit: s.settings.payload(), hint: -1, every: pace{s.settings.KeepBytes, s.settings.KeepAfter}}
+	o := scanning{buffers: s.buffers, limit: s.settings.payload(), hint: -1, every: pace{s.settings.KeepBytes, s.settings.KeepAfter}, clock: s.clock}
 	o.keep = func(ctx context.Context, p *stretch) error {
 		if r.copy != nil {
 			if err := r.copy.Sync(); err != nil {

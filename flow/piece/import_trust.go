@@ -1,14 +1,14 @@
 package piece
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	crand "crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -53,7 +53,7 @@ func lieAt(at int64, format string, args ...any) error {
 
 // compare holds an index to a CAR; it returns the root that was found, or a lie;
 // an index that cannot be read on is fault.Invalid.
-func compare(im Import, x *pack.Index, tree *commp.Tree, car theCAR) (cid.Cid, error) {
+func compare(random io.Reader, im Import, x *pack.Index, tree *commp.Tree, car theCAR) (cid.Cid, error) {
 	if im.found.at != car.at || x.CARSize() != car.size || tree.RawSize() != car.size {
 		return cid.Undef, lieAt(0, "the CAR has %d bytes from byte %d, its index %d from %d", car.size, car.at, x.CARSize(), im.found.at)
 	}
@@ -75,7 +75,11 @@ func compare(im Import, x *pack.Index, tree *commp.Tree, car theCAR) (cid.Cid, e
 		return root, err
 	}
 	own := commp.NewTree(car.size)
-	for _, slot := range chooseSlots(tree.Slots()) {
+	slots, err := chooseSlots(random, tree.Slots())
+	if err != nil {
+		return root, err
+	}
+	for _, slot := range slots {
 		if err := compareSlot(x, tree, own, car, slot); err != nil {
 			return root, err
 		}
@@ -84,18 +88,21 @@ func compare(im Import, x *pack.Index, tree *commp.Tree, car theCAR) (cid.Cid, e
 }
 
 // chooseSlots picks slots in their order, each as likely as any other.
-func chooseSlots(slots int) []int {
-	var seed [32]byte
-	_, _ = crand.Read(seed[:]) // it never fails
-	from := rand.New(rand.NewChaCha8(seed))
+func chooseSlots(random io.Reader, slots int) ([]int, error) {
+	random = bufio.NewReader(random)
 	left := samplesOf(slots)
 	picked := make([]int, 0, left)
+	var number [8]byte
 	for slot := range slots {
-		if from.IntN(slots-slot) < left {
+		if _, err := io.ReadFull(random, number[:]); err != nil {
+			return nil, fault.Wrap(err, "choose the slots to compare")
+		}
+		// Of 64 bits a remainder of at most 2^20 is as good as even.
+		if binary.LittleEndian.Uint64(number[:])%uint64(slots-slot) < uint64(left) {
 			picked, left = append(picked, slot), left-1
 		}
 	}
-	return picked
+	return picked, nil
 }
 
 // compareSlot looks at the root of a slot, and at the sections that begin in it.

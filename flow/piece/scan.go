@@ -66,6 +66,7 @@ type scanning struct {
 
 	keep  func(context.Context, *stretch) error // takes the parts, if it is not nil
 	every pace
+	clock func() time.Time // for parts
 }
 
 // scanned is a CAR that was read once: all that its index is made of. Close it.
@@ -112,7 +113,10 @@ type scan struct {
 // error is fault.Invalid for what is no CAR or none that an index can describe;
 // errors of r keep their kind.
 func (s *scan) run(ctx context.Context, r io.Reader) error {
-	s.in, s.keptAt = bufio.NewReaderSize(r, 64<<10), time.Now()
+	s.in = bufio.NewReaderSize(r, 64<<10)
+	if s.keep != nil {
+		s.keptAt = s.clock()
+	}
 	if s.begun {
 		s.bound()
 	} else if err := s.begin(); err != nil {

@@ -98,11 +98,11 @@ func (s *scan) read() int64 { return s.next / commp.SlotRaw * commp.SlotRaw }
 
 // due reports whether a part should be kept.
 func (s *scan) due() bool {
-	if s.next == s.keptTo || time.Now().Before(s.notBefore) {
+	if s.next == s.keptTo || s.clock().Before(s.notBefore) {
 		return false
 	}
 	return s.size-s.keptTo >= s.every.bytes || s.spool.Records()-s.keptRecords >= maxPartRecords ||
-		s.links.pending() >= maxPartRecords || time.Since(s.keptAt) >= s.every.after
+		s.links.pending() >= maxPartRecords || s.clock().Sub(s.keptAt) >= s.every.after
 }
 
 // keepUp has what was found since the last part kept. All before has to be
@@ -127,14 +127,14 @@ func (s *scan) keepUp(ctx context.Context) error {
 	case ctx.Err() != nil || fault.Is(err, fault.Conflict):
 		return err
 	default:
-		s.notBefore = time.Now().Add(s.every.after)
+		s.notBefore = s.clock().Add(s.every.after)
 	}
 	return nil
 }
 
 // kept notes that everything so far is in parts.
 func (s *scan) kept() {
-	s.keptTo, s.keptRecords, s.keptAt = s.next, s.spool.Records(), time.Now()
+	s.keptTo, s.keptRecords, s.keptAt = s.next, s.spool.Records(), s.clock()
 	if s.links != nil {
 		s.links.fresh = nil
 	}

@@ -62,7 +62,7 @@ func TestScanGoesOn(t *testing.T) {
 	_, root, _ := cid.CidFromBytes(section1(1)[1:])
 	plain := longCAR(root)
 	for name, stream := range map[string][]byte{"CARv1": plain, "CARv2": wrapped(plain), "no root": longCAR()} {
-		o := scanning{buffers: NewBuffers(3, 1), limit: 1 << 30, hint: int64(len(stream)), every: pace{bytes: 1, after: time.Hour}}
+		o := scanning{buffers: NewBuffers(3, 1), limit: 1 << 30, hint: int64(len(stream)), every: pace{bytes: 1, after: time.Hour}, clock: time.Now}
 		if name == "no root" {
 			o.want = root
 		}
@@ -118,7 +118,7 @@ func TestScanGoesOnToFindTheRoot(t *testing.T) {
 	_, c, _ := cid.CidFromBytes(leaf[3:])
 	node := nodeOf(t, c)
 	car := slices.Concat(dag.CARHeader(nil), node, leaf)
-	o := scanning{buffers: NewBuffers(2, 1), limit: 1 << 30, hint: -1, every: pace{bytes: 1, after: time.Hour}}
+	o := scanning{buffers: NewBuffers(2, 1), limit: 1 << 30, hint: -1, every: pace{bytes: 1, after: time.Hour}, clock: time.Now}
 	var parts [][]byte
 	o.keep = partsOf(&parts)
 	whole, err := scanCAR(t.Context(), bytes.NewReader(car), o)
@@ -145,7 +145,7 @@ func TestPartsHoldNoDamage(t *testing.T) {
 	car := longCAR(root)
 	car[1_000_000]++
 	var parts [][]byte
-	o := scanning{buffers: NewBuffers(3, 1), limit: 1 << 30, hint: -1, every: pace{bytes: 1, after: time.Hour}, keep: partsOf(&parts)}
+	o := scanning{buffers: NewBuffers(3, 1), limit: 1 << 30, hint: -1, every: pace{bytes: 1, after: time.Hour}, clock: time.Now, keep: partsOf(&parts)}
 	if _, err := scanCAR(t.Context(), bytes.NewReader(car), o); !fault.Is(err, fault.Invalid) {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func FuzzPart(f *testing.F) {
 	_, root, _ := cid.CidFromBytes(section1(1)[1:])
 	car := longCAR(root)
 	var parts [][]byte
-	o := scanning{buffers: NewBuffers(2, 1), limit: 8 << 20, hint: -1, every: pace{bytes: 1, after: time.Hour}, keep: partsOf(&parts)}
+	o := scanning{buffers: NewBuffers(2, 1), limit: 8 << 20, hint: -1, every: pace{bytes: 1, after: time.Hour}, clock: time.Now, keep: partsOf(&parts)}
 	whole, err := scanCAR(f.Context(), bytes.NewReader(car), o)
 	if err != nil {
 		f.Fatal(err)

@@ -3,6 +3,7 @@ package piece
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -35,6 +36,7 @@ type Service struct {
 	blobs    blob.Store
 	jobs     *job.Client
 	clock    func() time.Time
+	random   io.Reader
 	log      *slog.Logger
 	settings Settings
 	windows  *pack.Windows
@@ -47,7 +49,8 @@ type Service struct {
 }
 
 // New makes the service. Indexes, and CARs where they are kept, go to blobs.
-func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func() time.Time, log *slog.Logger, s Settings) *Service {
+// random, which several goroutines read, chooses what of a worker's result is checked.
+func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func() time.Time, random io.Reader, log *slog.Logger, s Settings) *Service {
 	if s.MaxPadded == 0 {
 		s.MaxPadded = 32 << 30
 	}
@@ -55,7 +58,7 @@ func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func
 		s.Lease = time.Minute
 	}
 	return &Service{
-		db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, log: log, settings: s, windows: pack.NewWindows(maxWindows),
+		db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, random: random, log: log, settings: s, windows: pack.NewWindows(maxWindows),
 		buffers: NewBuffers(runtime.GOMAXPROCS(0)+1, importSlots), verifying: make(chan struct{}, 1),
 	}
 }

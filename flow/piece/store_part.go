@@ -15,7 +15,7 @@ type importPartRow struct {
 
 	ImportID int64  `bun:"import_id,pk"`
 	Number   int    `bun:"number,pk"`
-	Blob     string `bun:"blob"`
+	Blob     string `bun:"place"`
 	Reaches  int64  `bun:"reaches"`
 	TokenID  int64  `bun:"token_id"`
 }

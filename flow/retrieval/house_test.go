@@ -3,6 +3,7 @@ package retrieval_test
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ func build(t *testing.T, d *db.DB, maxPadded int64) *house {
 	h.blocks = ok(block.Open(t.Context(), t.TempDir(), block.Options{}))(t)
 	t.Cleanup(func() { h.blocks.Close() })
 	blobs := ok(disk.Open(t.TempDir()))(t)
-	h.pieces = piece.New(d, h.blocks, blobs, jobs, time.Now, log, piece.Settings{MaxPadded: maxPadded})
+	h.pieces = piece.New(d, h.blocks, blobs, jobs, time.Now, crand.Reader, log, piece.Settings{MaxPadded: maxPadded})
 	jobs.Handle(h.pieces.Handlers()...)
 	h.events = event.New(d, log)
 	var running sync.WaitGroup

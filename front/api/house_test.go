@@ -150,7 +150,7 @@ func (h *house) services() api.Services {
 	s := api.Services{Jobs: jobs, Blocks: blocks, Log: quiet, Version: "test", Events: event.New(h.db, quiet)}
 	s.Account = account.New(h.db, time.Now, rand.Reader)
 	s.Nodes = node.New(h.db, time.Now, quiet)
-	s.Pieces = piece.New(h.db, blocks, blobs, jobs, time.Now, quiet, piece.Settings{MaxPadded: 1 << 30, MinPadded: 256, ImportsApart: true})
+	s.Pieces = piece.New(h.db, blocks, blobs, jobs, time.Now, rand.Reader, quiet, piece.Settings{MaxPadded: 1 << 30, MinPadded: 256, ImportsApart: true})
 	s.Datasets = dataset.New(h.db, blobs, blocks, s.Pieces, jobs, letter{}, time.Now, quiet, dataset.Settings{
 		WorkDir: t.TempDir(), Worker: "here", Workers: 2, Interval: 20 * time.Millisecond, Backoff: time.Minute,
 	})

@@ -94,6 +94,6 @@ func (a *answer) end(r *http.Request, d *door, pieceCID string) {
 	default:
 		front.Note(r.Context(), err)
 		d.log.Error("piece broke off", "request", front.RequestID(r.Context()), "piece", pieceCID, "err", err)
-		panic(http.ErrAbortHandler)
+		panic(http.ErrAbortHandler) // net/http breaks the connection by it, and nothing else can
 	}
 }

@@ -56,7 +56,7 @@ func open(t *testing.T, d *db.DB, access string, s piece.Settings) *house {
 	h.blocks = ok(block.Open(ctx, t.TempDir(), block.Options{}))(t)
 	t.Cleanup(func() { h.blocks.Close() })
 	jobs := ok(job.New(d, log, job.Options{}))(t)
-	h.pieces = piece.New(d, h.blocks, ok(disk.Open(t.TempDir()))(t), jobs, time.Now, log, s)
+	h.pieces = piece.New(d, h.blocks, ok(disk.Open(t.TempDir()))(t), jobs, time.Now, rand.Reader, log, s)
 	jobs.Handle(h.pieces.Handlers()...)
 	running, stop := context.WithCancel(context.Background())
 	var works sync.WaitGroup

@@ -19,7 +19,7 @@ CREATE INDEX piece_import_found_by ON piece_import (project_id, found_by);
 CREATE TABLE piece_import_part (
     import_id BIGINT NOT NULL REFERENCES piece_import (id),
     number    BIGINT NOT NULL,
-    blob      TEXT   NOT NULL,
+    place     TEXT   NOT NULL,
     reaches   BIGINT NOT NULL,
     token_id  BIGINT NOT NULL,
     PRIMARY KEY (import_id, number)

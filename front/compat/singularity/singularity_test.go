@@ -58,7 +58,7 @@ func build(t *testing.T) *house {
 	must(err)
 	jobs, err := job.New(d, quiet, job.Options{Drain: time.Millisecond})
 	must(err)
-	pieces := piece.New(d, blocks, blobs, jobs, time.Now, quiet, piece.Settings{})
+	pieces := piece.New(d, blocks, blobs, jobs, time.Now, rand.Reader, quiet, piece.Settings{})
 	data := dataset.New(d, blobs, blocks, pieces, jobs, letter{}, time.Now, quiet, dataset.Settings{WorkDir: t.TempDir(), Worker: "here/1", Interval: 20 * time.Millisecond})
 	pieces.ReadFrom(data)
 	jobs.Handle(pieces.Handlers()...)
