@@ -141,7 +141,7 @@ func TestImportsApart(t *testing.T) {
 // says afterwards is not heard.
 func TestDeadWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
-		h := build(t, opened(t, open), piece.Settings{ImportsApart: true, Lease: 200 * time.Millisecond}, nil)
+		h := build(t, opened(t, open), piece.Settings{ImportsApart: true, Lease: 2 * time.Second}, nil)
 		car, _ := own(3, 5000)
 		im := ok(h.pieces.Import(t.Context(), project, piece.NewImport{Place: put(t, "x.car", car)}))(t)
 		dead := direct{s: h.pieces, token: 3}
