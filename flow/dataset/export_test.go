@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -231,15 +232,19 @@ func runs(t *testing.T, patience time.Duration, env ...string) bool {
 	go func() { ended <- node.Wait() }()
 	enough := time.NewTimer(patience)
 	defer enough.Stop()
+	var err error
 	select {
-	case err := <-ended:
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
-		}
-		return true
+	case err = <-ended:
 	case <-enough.C:
-		must(t, node.Process.Kill())
-		<-ended
-		return false
+		killing := node.Process.Kill()
+		err = <-ended
+		if !errors.Is(killing, os.ErrProcessDone) { // it may end at that very moment
+			must(t, killing)
+			return false
+		}
 	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	return true
 }

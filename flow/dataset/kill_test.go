@@ -3,7 +3,6 @@ package dataset_test
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -87,27 +86,8 @@ func TestKilled(t *testing.T) {
 func killed(t *testing.T, home string) {
 	t.Helper()
 	kills, patience := 0, 250*time.Millisecond
-	for ; ; kills++ {
-		node := exec.Command(os.Args[0], "-test.run=^TestNode$")
-		node.Env = append(os.Environ(), nodeDir+"="+home)
-		var out strings.Builder
-		node.Stdout, node.Stderr = &out, &out
-		must(t, node.Start())
-		ended := make(chan error, 1)
-		go func() { ended <- node.Wait() }()
-		enough := time.NewTimer(patience)
+	for ; !runs(t, patience, nodeDir+"="+home); kills++ {
 		patience += patience / 5
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Fatalf("after %d kills: %v\n%s", kills, err, out.String())
-			}
-		case <-enough.C:
-			must(t, node.Process.Kill())
-			<-ended
-			continue
-		}
-		break
 	}
 	t.Logf("killed %d times", kills)
 }
