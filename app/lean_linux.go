@@ -18,22 +18,29 @@ const leanEvery = 250 * time.Millisecond
 // the pages of the program itself, of which a start has touched nearly all (each
 // library's tables and what fills them) and packing needs a fifth. They are read
 // from the page cache again when they are wanted, each with fifteen neighbours
-// that mostly are not: so they are given back again and again until ctx ends.
-// What cannot be given back stays.
-func lean(ctx context.Context) error {
+// that mostly are not: so they are given back again and again by what it returns,
+// until ctx ends. What cannot be given back stays.
+func lean() (stay func(context.Context) error) {
 	debug.FreeOSMemory()
 	clean := cleanPages()
-	tick := time.NewTicker(leanEvery)
-	defer tick.Stop()
-	for {
-		for _, p := range clean {
-			_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(p.from), uintptr(p.to-p.from), unix.MADV_DONTNEED)
+	giveBack(clean)
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(leanEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				giveBack(clean)
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	}
+}
+
+func giveBack(clean []pages) {
+	for _, p := range clean {
+		_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(p.from), uintptr(p.to-p.from), unix.MADV_DONTNEED)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 )
 
 // lean gives back what only the start needed.
-func lean(ctx context.Context) error {
+func lean() (stay func(context.Context) error) {
 	debug.FreeOSMemory()
-	<-ctx.Done()
-	return nil
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		return nil
+	}
 }

@@ -57,7 +57,7 @@ func OpenPacker(ctx context.Context, cfg Config, temporary bool, log *slog.Logge
 	in.jobs.Handle(slices.Concat(p.Pieces.Handlers(), p.Datasets.Handlers())...)
 	a.works("events", in.events.Run)
 	a.works("jobs", in.jobs.Run)
-	a.works("memory", lean)
+	a.works("memory", lean())
 	return p, nil
 }
 
