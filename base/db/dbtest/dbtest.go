@@ -10,6 +10,7 @@ package dbtest
 import (
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -28,7 +29,7 @@ func Each(t *testing.T, fn func(t *testing.T, open func(t *testing.T, migrations
 	t.Run("postgres", func(t *testing.T) {
 		requireServer(t)
 		fn(t, func(t *testing.T, migrations ...fs.FS) *db.DB {
-			return Reopen(t, PostgresURL(t), migrations...)
+			return Reopen(t, create(t, serverMould(t, migrations)), migrations...)
 		})
 	})
 }
@@ -36,7 +37,11 @@ func Each(t *testing.T, fn func(t *testing.T, open func(t *testing.T, migrations
 // SQLite opens a new SQLite database in the test's temporary folder.
 func SQLite(t *testing.T, migrations ...fs.FS) *db.DB {
 	t.Helper()
-	return Reopen(t, "sqlite:"+filepath.Join(t.TempDir(), "firth.db"), migrations...)
+	path := filepath.Join(t.TempDir(), "firth.db")
+	if err := os.WriteFile(path, sqliteMould(t, migrations), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Reopen(t, "sqlite:"+path, migrations...)
 }
 
 // Reopen opens an existing database once more, as a second process would. Only

@@ -28,9 +28,14 @@ var databases atomic.Int64
 // URL; the database is dropped when the test ends. It skips or fails as Each does.
 func PostgresURL(t *testing.T) string {
 	t.Helper()
+	return create(t, "template0")
+}
+
+func create(t *testing.T, template string) (url string) {
+	t.Helper()
 	socket := requireServer(t)
 	name := fmt.Sprintf("t%d", databases.Add(1))
-	admin(t, socket, "CREATE DATABASE "+name+" TEMPLATE template0")
+	admin(t, socket, "CREATE DATABASE "+name+" TEMPLATE "+template)
 	t.Cleanup(func() { admin(t, socket, "DROP DATABASE "+name+" WITH (FORCE)") })
 	return serverURL(socket, name)
 }
