@@ -18,9 +18,8 @@ import (
 // waits goes on without, behind the name at hand.
 type listing struct {
 	mu    sync.Mutex
-	dir   *os.File // once it is open
-	names []string // all of them are known when complete
-	done  bool
+	dir   *os.File   // once all names are known; until then it is its reader's alone
+	names []string   // all of them are known when there is a dir
 	out   []entry    // what is known of the first names
 	steps int        // so many calls have come back
 	turn  int        // readers with another one are given up
@@ -65,27 +64,24 @@ func (l *local) readDir(ctx context.Context, dir string) ([]entry, error) {
 func (d *listing) read(l *local, dir string, turn int, over chan<- struct{}) {
 	defer func() { over <- struct{}{} }()
 	f, err := l.openFile(rootOr(dir))
-	if !d.step(turn, func() { d.dir, d.err = f, err }) {
-		if err == nil {
-			f.Close()
-		}
-		return
-	}
-	for err == nil {
-		var more []string
-		more, err = f.Readdirnames(namesAtOnce)
-		if !d.step(turn, func() { d.names = append(d.names, more...) }) {
-			return
-		}
-	}
-	if !errors.Is(err, io.EOF) {
+	if err != nil {
 		d.step(turn, func() { d.err = err })
 		return
 	}
-	fd := -1
-	if d.step(turn, func() { d.done, d.out, fd = true, make([]entry, 0, len(d.names)), int(f.Fd()) }) {
-		d.stat(fd, 0, turn)
+	wanted := d.step(turn, func() {})
+	for wanted && err == nil {
+		var more []string
+		more, err = f.Readdirnames(namesAtOnce)
+		wanted = d.step(turn, func() { d.names = append(d.names, more...) })
 	}
+	fd := int(f.Fd())
+	all := errors.Is(err, io.EOF) && d.step(turn, func() { d.dir, d.out = f, make([]entry, 0, len(d.names)) })
+	if all {
+		d.stat(fd, 0, turn)
+		return
+	}
+	f.Close()
+	d.step(turn, func() { d.err = err })
 }
 
 // stat asks for the names from one on.
@@ -129,7 +125,7 @@ func (d *listing) skip(seen int, patience time.Duration) (steps int, goOn func(o
 	}
 	d.turn++
 	why := fault.New(d.mute, "no answer for %s: a mount whose server is gone, perhaps", patience)
-	if !d.done {
+	if d.dir == nil {
 		d.err = why
 		return d.steps, func(over chan<- struct{}) { over <- struct{}{} }
 	}
@@ -162,8 +158,8 @@ func (d *listing) end() ([]entry, error) {
 	return d.out, nil
 }
 
-// close lets go of the directory. A reader that was given up learns so before
-// it uses it again.
+// close lets go of the directory. A reader that was given up asks at most one
+// more thing by its number, and is not believed.
 func (d *listing) close() {
 	if d.dir != nil {
 		d.dir.Close()
