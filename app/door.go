@@ -6,12 +6,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/thejerf/suture/v4"
 
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/front"
+	"github.com/firth-project/firth/front/api"
+	"github.com/firth-project/firth/front/compat/singularity"
+	"github.com/firth-project/firth/front/gateway"
 )
 
 // drainDoors is how long open requests may go on after a stop.
@@ -72,4 +78,90 @@ func (d *door) Serve(ctx context.Context) error {
 		return d.server.Close()
 	}
 	return nil
+}
+
+// listen opens the addresses of the doors this node has.
+func (a *App) listen(cfg Config) error {
+	open := func(name, addr string) (*door, error) {
+		l, err := listen(name, addr)
+		if err != nil {
+			return nil, err
+		}
+		return newDoor(name, l, http.NewServeMux(), a.log), nil
+	}
+	var err error
+	if a.has("api") {
+		if a.apiDoor, err = open("api", cfg.Listen.API); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !a.has("gateway"):
+	case cfg.Listen.Gateway != "":
+		a.gatewayDoor, err = open("gateway", cfg.Listen.Gateway)
+	case a.apiDoor != nil:
+		a.gatewayDoor = a.apiDoor
+	default:
+		a.gatewayDoor, err = open("api", cfg.Listen.API)
+	}
+	return err
+}
+
+// publicURL is where providers reach the pieces.
+func (a *App) publicURL(cfg Config) (string, error) {
+	switch {
+	case cfg.PublicURL != "":
+		return strings.TrimRight(cfg.PublicURL, "/"), nil
+	case a.gatewayDoor != nil:
+		return a.gatewayDoor.url(), nil
+	case a.has("dealer") && cfg.Piece.URLTemplate == "":
+		return "", fault.New(fault.Invalid, "configuration public_url: a dealer without the gateway role has to be told where providers reach the pieces")
+	}
+	return "", nil
+}
+
+func (a *App) openDoors(cfg Config, in stores, s services) error {
+	doorman := front.NewDoorman(s.accounts, a.log)
+	if a.apiDoor != nil {
+		a.serve(a.apiDoor, doorman, "/v1/", api.New(api.Services{
+			Account: s.accounts, Contents: s.contents, Pieces: s.pieces, Datasets: s.datasets, Deals: s.deals, Providers: s.providers,
+			Retrievals: s.retrievals, Jobs: in.jobs, Events: in.events, Nodes: s.nodes, Blocks: in.blocks, Doorman: doorman, Log: a.log,
+			Stopping: a.apiDoor.stopping,
+			Version:  Version().Version,
+		}))
+		foreign := singularity.New(s.datasets, s.pieces)
+		for _, pattern := range singularity.Patterns() {
+			a.serve(a.apiDoor, doorman, pattern, foreign)
+		}
+		if err := in.home.writeAccess(a.apiDoor.url(), a.firstToken); err != nil {
+			return err
+		}
+	}
+	if a.gatewayDoor == nil {
+		return nil
+	}
+	h, err := gateway.New(gateway.Config{
+		Blocks: in.blocks, Pieces: s.pieces, Names: s.datasets, Doorman: doorman, Access: cfg.Gateway.Access,
+		PieceRate: cfg.Gateway.PieceRate, Secret: in.secret, Clock: time.Now, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.serve(a.gatewayDoor, doorman, "/", h)
+	return nil
+}
+
+// serve puts a handler behind a door, after the doorman.
+func (a *App) serve(d *door, doorman *front.Doorman, pattern string, h http.Handler) {
+	d.server.Handler.(*http.ServeMux).Handle(pattern, doorman.Guard(h))
+	if !slices.ContainsFunc(a.doors, func(s suture.Service) bool { return s == suture.Service(d) }) {
+		a.doors = append(a.doors, d)
+	}
+}
+
+func urlOf(d *door) string {
+	if d == nil {
+		return ""
+	}
+	return d.url()
 }
