@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -224,8 +225,35 @@ func statusFault(res *http.Response) error {
 	if code := between(string(words), "<Code>", "</Code>"); code != "" {
 		text += " (" + code + ")"
 	}
-	err := kindOfStatus(res.StatusCode, fmt.Errorf("the server says %s", text))
-	if after := retryAfter(res.Header.Get("Retry-After")); after > 0 {
+	return busyFor(kindOfStatus(res.StatusCode, fmt.Errorf("the server says %s", text)), res.Header)
+}
+
+// throttled is an error of a listing with the wait that the server asks for,
+// which rclone does not pass on: it is asked once more, for that alone.
+func (f *fetcher) throttled(ctx context.Context, path string, err error) error {
+	var known throttled
+	if f == nil || err == nil || !isBusy(statusOf(err)) || errors.As(err, &known) {
+		return err
+	}
+	res, asked := f.do(ctx, http.MethodHead, path, "")
+	if asked != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if isBusy(res.StatusCode) {
+		return busyFor(err, res.Header)
+	}
+	return err
+}
+
+// isBusy reports whether a server says that it is to be asked later.
+func isBusy(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+// busyFor is an error with the wait that its answer names, if it does.
+func busyFor(err error, answer http.Header) error {
+	if after := retryAfter(answer.Get("Retry-After")); after > 0 {
 		return throttled{err, after}
 	}
 	return err

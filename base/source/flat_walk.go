@@ -37,7 +37,7 @@ func (r *remote) walkFlat(ctx context.Context, after string, m *matcher, visit f
 	var stopped error
 	err := r.set.try(ctx, func() error {
 		w := flatWalk{m: m, visit: visit, after: after}
-		err := r.keys().Features().ListR(r.with(ctx), "", func(page rclone.DirEntries) error {
+		err := r.links.Features().ListR(r.with(ctx), "", func(page rclone.DirEntries) error {
 			for _, e := range page {
 				if err := ctx.Err(); err != nil {
 					return err

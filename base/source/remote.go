@@ -47,13 +47,24 @@ func newBackend(kind string, set settings) (*backend, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ctx, ci := rclone.AddConfig(once(ctx))
-	ci.LowLevelRetries = min(set.retries, 2) + 1 // the rest are ours
+	ci.LowLevelRetries = 1 // they are ours, who tell of them
 	ci.Timeout = rclone.Duration(set.timeout)
-	ci.ConnectTimeout = rclone.Duration(set.timeout)
+	ci.ConnectTimeout = rclone.Duration(min(set.timeout, maxConnect))
 	ci.UserAgent = "firth"
 	ci.NoGzip = true
 	ci.UseServerModTime = true // another request for each object otherwise
 	return &backend{ctx: ctx, stop: stop, set: set, info: info}, nil
+}
+
+// maxConnect is how long a server may take to accept a connection.
+const maxConnect = 15 * time.Second
+
+// pages is the backend for listings that come in pages: rclone asks for a page
+// once more by itself, since for us the only way is to begin the listing anew.
+func (b *backend) pages() *backend {
+	ctx, ci := rclone.AddConfig(b.ctx)
+	ci.LowLevelRetries = min(b.set.retries, 1) + 1
+	return &backend{ctx: ctx, stop: b.stop, set: b.set, info: b.info}
 }
 
 // with is ctx with this backend's settings for rclone.

@@ -22,7 +22,7 @@ type remote struct {
 	kind  string
 	tree  rclone.Fs
 	every rclone.Fs // sftp: the same, telling symbolic links too, as what they point to
-	links rclone.Fs // s3: the same, which signs URLs without asking for the object first
+	links rclone.Fs // buckets: the same, for listings; of S3 it signs URLs without asking for the object first
 	file  string    // name of the one file that is the source
 	fetch *fetcher  // reads by our own HTTP, where the backend lets us
 }
@@ -115,6 +115,22 @@ func (r *remote) connect(ctx context.Context, p place, options map[string]string
 	if isFile {
 		r.file = path.Base(p.path)
 	}
+	if r.kind == "webdav" {
+		if r.fetch, err = davFetcher(r.backend, plain(r.tree.Root()), options); err != nil {
+			return err
+		}
+	}
+	if err := r.look(ctx, r.tree); err != nil {
+		return err
+	}
+	if r.flat() {
+		if r.kind == "s3" {
+			options["no_head_object"] = "true"
+		}
+		if r.links, _, err = r.pages().start(ctx, r.tree.Root(), options); err != nil {
+			return err
+		}
+	}
 	switch r.kind {
 	case "sftp":
 		options["skip_links"] = "false"
@@ -123,24 +139,20 @@ func (r *remote) connect(ctx context.Context, p place, options map[string]string
 		if options["requester_pays"] == "true" || options["sse_customer_algorithm"] != "" || options["v2_auth"] == "true" {
 			break // not to be had by a signed URL
 		}
-		options["no_head_object"] = "true"
-		r.links, _, err = r.start(ctx, r.tree.Root(), options)
 		r.fetch = &fetcher{client: r.client(), set: r.set, md5: true, atomic: true, address: r.signed}
 		if options["access_key_id"] == "" && options["env_auth"] != "true" {
 			r.fetch.address = publicAddress(plain(r.tree.Root()), options)
 		}
-	case "webdav":
-		r.fetch, err = davFetcher(r.backend, plain(r.tree.Root()), options)
+		if r.file == "" { // it learns the bucket's region, with which it signs
+			err = r.look(ctx, r.links)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return r.look(ctx)
+	return err
 }
 
 // look asks whether the root is there, so that Open says so and not the first
 // Walk. A bucket's prefix with nothing below it does not exist.
-func (r *remote) look(ctx context.Context) error {
+func (r *remote) look(ctx context.Context, tree rclone.Fs) error {
 	if r.file != "" { // which may be rclone's guess where it was told nothing
 		_, err := r.only(ctx, "")
 		return fault.Wrap(err, "look at %q", r.file)
@@ -149,11 +161,11 @@ func (r *remote) look(ctx context.Context) error {
 		ctx, stop := context.WithCancel(r.with(ctx))
 		defer stop()
 		if !r.flat() {
-			_, err := r.tree.List(ctx, "")
-			return remoteFault(err)
+			_, err := tree.List(ctx, "")
+			return r.fetch.throttled(ctx, "", remoteFault(err))
 		}
 		found := false
-		err := r.keys().Features().ListP(ctx, "", func(page rclone.DirEntries) error {
+		err := tree.Features().ListP(ctx, "", func(page rclone.DirEntries) error {
 			if found = len(page) > 0; found {
 				return errEnough
 			}
@@ -186,15 +198,6 @@ func (r *remote) open(ctx context.Context, path, id string) (content, Item, erro
 // flat reports whether the source is a bucket: names without directories,
 // listed in order.
 func (r *remote) flat() bool { return r.tree.Features().BucketBased }
-
-// keys is what a bucket is listed by: of two, the one that signs, because it
-// learns the bucket's region by that.
-func (r *remote) keys() rclone.Fs {
-	if r.links != nil {
-		return r.links
-	}
-	return r.tree
-}
 
 // publicAddress makes the URL of an object that anybody may read; there is
 // nothing to sign it with.

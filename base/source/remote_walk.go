@@ -76,7 +76,7 @@ func (r *remote) list(ctx context.Context, dir string) (out []entry, err error) 
 func (r *remote) entries(ctx context.Context, f rclone.Fs, dir string) (out rclone.DirEntries, err error) {
 	err = r.set.try(ctx, func() error {
 		out, err = f.List(r.with(ctx), standard(dir))
-		return remoteFault(err)
+		return r.fetch.throttled(ctx, dir, remoteFault(err))
 	})
 	return out, err
 }

@@ -28,6 +28,9 @@ func (t throttled) Unwrap() error { return t.error }
 func (s settings) try(ctx context.Context, op func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := op()
+		if err == nil && attempt > 0 {
+			tellWait(ctx, Wait{})
+		}
 		if err == nil || !again(ctx, err) {
 			return err
 		}
@@ -58,6 +61,7 @@ func (s settings) pause(ctx context.Context, attempt int, cause error) error {
 	if errors.As(cause, &t) {
 		wait = max(wait, min(t.after, maxRetryAfter))
 	}
+	tellWait(ctx, Wait{Reason: cause, Tried: attempt + 1, Of: s.retries + 1, Next: time.Now().Add(wait)})
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

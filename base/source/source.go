@@ -35,6 +35,7 @@ type content interface {
 // read. Errors: Invalid for a URL or option that cannot work, NotFound,
 // Forbidden, Unavailable when nobody answers after the retries.
 func Open(ctx context.Context, spec Spec) (*Source, error) {
+	ctx = naming(ctx, "source %s", hidePassword(spec.URL))
 	t, err := openTree(ctx, spec)
 	if err != nil {
 		return nil, fault.Wrap(err, "source %s", hidePassword(spec.URL))
@@ -76,7 +77,7 @@ func (s *Source) Walk(ctx context.Context, after string, f Filter, visit func(It
 	if err != nil {
 		return err
 	}
-	return s.tree.walk(ctx, after, m, visit)
+	return s.tree.walk(naming(ctx, "source %s", s), after, m, visit)
 }
 
 // Open opens a file that Walk visited. With an id, only that version: Conflict
@@ -85,7 +86,7 @@ func (s *Source) Walk(ctx context.Context, after string, f Filter, visit func(It
 // after the retries, Invalid that the path names something else than a file.
 // Reads of a remote file end when ctx does.
 func (s *Source) Open(ctx context.Context, path string, id string) (*File, error) {
-	c, item, err := s.tree.open(ctx, path, id)
+	c, item, err := s.tree.open(naming(ctx, "%q", path), path, id)
 	if err != nil {
 		return nil, fault.Wrap(err, "%q", path)
 	}

@@ -56,8 +56,9 @@ func (f *remoteFile) fill(p []byte, off int64) (got int, err error) {
 		}
 		n, err := io.ReadFull(s.body, p[got:][:min(int64(len(p)-got), s.end-s.pos)])
 		got, s.pos = got+n, s.pos+int64(n)
-		if n > 0 {
+		if n > 0 && attempt > 0 {
 			attempt = 0
+			tellWait(f.ctx, Wait{})
 		}
 		if err == nil {
 			continue

@@ -144,7 +144,7 @@ func (w *web) names(ctx context.Context, dir string) (out rclone.DirEntries, err
 		if err != nil && strings.Contains(err.Error(), "can't parse content type") {
 			return fault.New(fault.Invalid, "not an index page: %w", err)
 		}
-		return remoteFault(err)
+		return w.fetch.throttled(ctx, dir, remoteFault(err))
 	})
 	return out, err
 }
