@@ -18,6 +18,9 @@ type Import struct {
 	State       string     `json:"state" enum:"waiting,running,done,failed"`
 	Committed   bool       `json:"committed,omitempty" doc:"a node of role commp has read it; the node's copy and the check are left"`
 	Reason      string     `json:"reason,omitempty" doc:"why the last attempt came to nothing, or why this one started over"`
+	FaultKind   string     `json:"fault_kind,omitempty" doc:"kind of the reason, as errors have it: invalid, not_found, forbidden, exhausted, unavailable …"`
+	Known       bool       `json:"known,omitempty" doc:"the piece was there before; where its CAR stays, it is read from this place from now on"`
+	Note        string     `json:"note,omitempty" doc:"what to know of the piece that came of it, such as that its root is not in it"`
 	Attempts    int        `json:"attempts"`
 	NextAttempt *time.Time `json:"next_attempt,omitempty"`
 	DoneBytes   int64      `json:"done_bytes"`

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"time"
@@ -258,11 +259,11 @@ func (r *Reader) lost(s Source, err error) error {
 	case err == nil || r.ctx.Err() != nil:
 		return err
 	case fault.Is(err, fault.Conflict):
-		return fault.New(fault.Conflict, "file %q of %s: changed since it was prepared: %w; %s", s.Path, s.Origin, err, remedy)
+		return fault.New(fault.Conflict, "%s: changed since it was prepared: %w; %s", s.name(), err, remedy)
 	case fault.Is(err, fault.NotFound):
-		return fault.New(fault.Unavailable, "file %q of %s: %w: %w; %s", s.Path, s.Origin, errGone, err, remedy)
+		return fault.New(fault.Unavailable, "%s: %w: %w; %s", s.name(), errGone, err, remedy)
 	}
-	return fault.New(fault.Unavailable, "file %q of %s: %w", s.Path, s.Origin, err)
+	return fault.New(fault.Unavailable, "%s: %w", s.name(), err)
 }
 
 // changed says that a source has other bytes than were packed.
@@ -278,7 +279,15 @@ func (r *Reader) changed(rec Record, how error) error {
 		how = errors.New("it has other bytes")
 	}
 	r.files.drop(rec.From)
-	return fault.New(fault.Conflict, "file %q of %s: changed since it was prepared: %w from byte %d on; %s", s.Path, s.Origin, how, rec.Position, remedy)
+	return fault.New(fault.Conflict, "%s: changed since it was prepared: %w from byte %d on; %s", s.name(), how, rec.Position, remedy)
+}
+
+// name is what people are told of a source: one without a path is its origin.
+func (s Source) name() string {
+	if s.Path == "" {
+		return s.Origin
+	}
+	return fmt.Sprintf("file %q of %s", s.Path, s.Origin)
 }
 
 var errGone = errors.New("is gone since it was prepared")

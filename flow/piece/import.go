@@ -37,6 +37,9 @@ type Import struct {
 	Root        string // that was given; "" is the CAR's own
 	State       ImportState
 	Reason      string
+	FaultKind   string // fault.Kind of the reason, as it is written; "" without one
+	Known       bool   // the piece was there before, made by other means or by another import
+	Note        string // what to know of a piece that came of it, "" if nothing
 	Attempts    int
 	NextAttempt time.Time // not before, while waiting; zero is now
 	DoneBytes   int64

@@ -2,8 +2,10 @@ package piece
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/fetch"
@@ -86,25 +88,35 @@ func (im *Import) identify(p *place) {
 func openOwn(name string) (*os.File, os.FileInfo, error) {
 	info, err := os.Stat(name) // before it is opened: a pipe would wait for a writer
 	switch {
-	case err != nil && os.IsPermission(err):
-		return nil, nil, fault.Mark(fault.Forbidden, err)
 	case err != nil:
-		return nil, nil, fault.Mark(kindOfPath(err), err)
+		return nil, nil, ownFault(name, err)
+	case info.IsDir():
+		return nil, nil, fault.New(fault.Invalid, "%s: is a directory; name the CARs in it", name)
 	case !info.Mode().IsRegular():
-		return nil, nil, fault.New(fault.Invalid, "import %s: is no regular file", name)
+		return nil, nil, fault.New(fault.Invalid, "%s: is no regular file; a CAR is read more than once", name)
 	}
 	f, err := os.Open(name)
-	switch {
-	case err != nil && os.IsPermission(err):
-		return nil, nil, fault.Mark(fault.Forbidden, err)
-	case err != nil:
-		return nil, nil, fault.Mark(kindOfPath(err), err)
+	if err != nil {
+		return nil, nil, ownFault(name, err)
 	}
 	if info, err = f.Stat(); err != nil {
 		_ = f.Close()
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// ownFault explains why a file is not to be had on this machine.
+func ownFault(name string, err error) error {
+	switch {
+	case os.IsPermission(err):
+		return fault.New(fault.Forbidden, "%s: the user that the node runs as may not read it", name)
+	case os.IsNotExist(err):
+		return fault.New(fault.NotFound, "%s: there is no such file on the node's machine", name)
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
+		return fault.Mark(fault.Invalid, err) // no wait will mend it
+	}
+	return fault.Mark(kindOfPath(err), err)
 }
 
 // unchanged returns fault.Conflict if a file is another one than it was.

@@ -14,6 +14,7 @@ import (
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
+	"github.com/firth-project/firth/base/pack"
 )
 
 const (
@@ -90,9 +91,9 @@ func (s *Service) settle(ctx context.Context, im Import, failed error) error {
 
 // leave decides about an attempt that came to nothing.
 func (s *Service) leave(im *Import, failed error, retry, stopped bool) (wait time.Duration) {
-	im.State, im.Reason = ImportFailed, failed.Error()
+	im.State, im.Reason, im.FaultKind = ImportFailed, failed.Error(), fault.KindOf(failed).String()
 	if stopped {
-		im.State, im.Reason = ImportWaiting, ""
+		im.State, im.Reason, im.FaultKind = ImportWaiting, "", ""
 		return 0
 	}
 	if retry && im.Attempts < maxAttempts {
@@ -125,7 +126,7 @@ func (s *Service) failImport(ctx context.Context, a importArgs, reason error) er
 		if err != nil || im.over() {
 			return err
 		}
-		im.State, im.Reason = ImportFailed, reason.Error()
+		im.State, im.Reason, im.FaultKind = ImportFailed, reason.Error(), fault.KindOf(reason).String()
 		if err := endImport(ctx, tx, im, s.now()); err != nil {
 			return err
 		}
@@ -350,13 +351,19 @@ func (s *Service) indexed(ctx context.Context, made commp.Piece) bool {
 
 // finish registers the piece of an import and ends it.
 func (s *Service) finish(ctx context.Context, im Import, p Piece) error {
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
+	note, err := s.noteOf(ctx, p)
+	if err != nil {
+		return err
+	}
+	im.Note = note
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		now := s.now()
 		p.CreatedAt = now
 		if err := insertPiece(ctx, tx, &p); err != nil {
 			return err
 		}
 		im.State, im.Piece, im.DoneBytes, im.Size = ImportDone, p.ID, p.CARSize, p.CARSize
+		im.Known = !p.CreatedAt.Equal(now)
 		if err := saveImport(ctx, tx, im, now); err != nil {
 			return err
 		}
@@ -372,6 +379,29 @@ func (s *Service) finish(ctx context.Context, im Import, p Piece) error {
 		s.tidy(context.WithoutCancel(ctx), im.ID)
 	}
 	return err
+}
+
+// noteOf says what is odd about a piece that its CAR may have all the same: many
+// packers write a root that stands for more than the piece holds, or for nothing.
+// A CAR that was cut off between two blocks looks alike.
+func (s *Service) noteOf(ctx context.Context, p Piece) (string, error) {
+	x, closeIndex, err := s.index(ctx, p.CID)
+	if err != nil {
+		return "", fault.Wrap(err, "look into the index of piece %s", p.CID)
+	}
+	defer func() { _ = closeIndex() }()
+	c, err := cid.Decode(p.Root)
+	if err != nil {
+		return "", fault.Mark(fault.Internal, err)
+	}
+	r, err := pack.NewRecord(c, 0, 0)
+	if err == nil {
+		_, found, err := x.Find(r.Digest)
+		if err != nil || found {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("its root %s is none of its %d blocks; if the CAR should hold it, it is cut off", p.Root, p.Blocks), nil
 }
 
 // attend renews the lease of an import and notes how far it is, until stop. The

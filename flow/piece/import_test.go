@@ -178,15 +178,19 @@ func TestImportRefuses(t *testing.T) {
 		"another root":     {car, piece.NewImport{Root: inline.Cid().String()}, inline.Cid().String() + " was given, the CAR has root " + bs[2].Cid().String()},
 		"damaged block":    {flipped, piece.NewImport{}, "section 3 at byte"},
 		"cut short":        {car[:len(car)-1], piece.NewImport{}, "truncated"},
-		"zeros behind":     {append(bytes.Clone(car), 0, 0), piece.NewImport{}, "sections end at byte"},
+		"zeros behind":     {append(bytes.Clone(car), 0, 0), piece.NewImport{}, "blocks, which end at byte"},
 		"garbage behind":   {append(bytes.Clone(car), 0xff, 0xff, 0xff), piece.NewImport{}, "truncated"},
 		"identity CID":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], inline), piece.NewImport{}, "SHA2-256 CIDs"},
 		"another hash":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], blake), piece.NewImport{}, "SHA2-256 CIDs"},
 		"two tops":         {carOf(nil, bs...), piece.NewImport{}, "say which it is with --root"},
-		"no blocks":        {carOf(nil), piece.NewImport{}, "neither a root nor a block"},
+		"no blocks":        {carOf(nil), piece.NewImport{}, "holds no block"},
+		"only a header":    {carOf([]cid.Cid{bs[0].Cid()}), piece.NewImport{}, "holds no block"},
+		"compressed":       {[]byte("\x1f\x8b\x08 and so on and on"), piece.NewImport{}, "a gzip file; decompress it first"},
+		"a page":           {[]byte("<html>Please log in</html>"), piece.NewImport{}, "HTML"},
+		"zeros":            {make([]byte, 1000), piece.NewImport{}, "begins like zeros"},
 		"empty":            {nil, piece.NewImport{}, "empty"},
-		"no CAR":           {[]byte("hello world, this is no CAR"), piece.NewImport{}, "header"},
-		"CARv2 cut short":  {v2(car)[:len(car)], piece.NewImport{}, "before its data do"},
+		"no CAR":           {[]byte("hello world, this is no CAR"), piece.NewImport{}, "this is no CAR, it begins like a text"},
+		"CARv2 cut short":  {v2(car)[:len(car)], piece.NewImport{}, "60 bytes of its data are missing"},
 		"too many roots":   {carOf(slices.Repeat([]cid.Cid{bs[0].Cid()}, 200), bs...), piece.NewImport{}, "about a hundred roots"},
 		"too large":        {large, piece.NewImport{}, "piece.max_size"},
 		"CARv2 in a CARv2": {v2(v2(car)), piece.NewImport{}, "CARv2 inside a CARv2"},
@@ -203,10 +207,15 @@ func TestImportRefuses(t *testing.T) {
 			}
 		})
 	}
-	if im := h.imported(piece.NewImport{Place: filepath.Join(t.TempDir(), "absent.car")}); im.State != piece.ImportFailed {
+	if im := h.imported(piece.NewImport{Place: filepath.Join(t.TempDir(), "absent.car")}); im.State != piece.ImportFailed || im.FaultKind != "not_found" || !strings.Contains(im.Reason, "no such file") {
 		t.Errorf("%+v", im)
 	}
-	if im := h.imported(piece.NewImport{Place: t.TempDir()}); !strings.Contains(im.Reason, "no regular file") {
+	loop := filepath.Join(t.TempDir(), "loop.car")
+	must(t, os.Symlink("loop.car", loop))
+	if im := h.imported(piece.NewImport{Place: loop}); im.State != piece.ImportFailed || im.FaultKind != "invalid" || im.Attempts != 1 {
+		t.Errorf("%+v", im)
+	}
+	if im := h.imported(piece.NewImport{Place: t.TempDir()}); !strings.Contains(im.Reason, "is a directory") || im.FaultKind != "invalid" {
 		t.Errorf("%+v", im)
 	}
 	for _, n := range []piece.NewImport{{Place: "x.car"}, {Place: "ftp://x/y"}, {Place: "/x", PieceCID: "y"}, {Place: "/x", Root: "y"}} {
@@ -217,6 +226,28 @@ func TestImportRefuses(t *testing.T) {
 	for info, err := range h.blobs.List(t.Context(), "piece/", "") {
 		t.Errorf("left behind: %s, %v", info.Key, err)
 	}
+}
+
+// An import says whether its piece was there before, and when the piece's root is
+// not in it: the CAR may be cut off between two blocks, or a part of more.
+func TestImportSaysWhatCameOfIt(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
+		h := build(t, opened(t, open), piece.Settings{}, nil)
+		defer h.run()()
+		car, bs := own(3, 1000)
+		part := carOf([]cid.Cid{bs[2].Cid()}, bs[:2]...)
+		for _, c := range []struct {
+			car   []byte
+			copy  bool
+			known bool
+			note  string
+		}{{car, false, false, ""}, {car, true, true, ""}, {part, false, false, bs[2].Cid().String() + " is none of its 2 blocks"}, {part, false, true, "none of its 2"}} {
+			im := h.imported(piece.NewImport{Place: put(t, "x.car", c.car), Copy: c.copy})
+			if im.State != piece.ImportDone || im.Known != c.known || !strings.Contains(im.Note, c.note) || (c.note == "") != (im.Note == "") || im.FaultKind != "" {
+				t.Errorf("%+v", im)
+			}
+		}
+	})
 }
 
 // A CAR without a root is about the one block nothing links to.

@@ -45,6 +45,9 @@ func (s *scan) begin() error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fault.Wrap(err, "read CAR")
 	}
+	if what := notCAR(pragma); what != "" {
+		return s.broken(dag.CARBadHeader, fmt.Errorf("this is no CAR, it begins like %s", what))
+	}
 	if string(pragma) == pragmaV2 {
 		if err := s.unwrap(); err != nil {
 			return err
@@ -142,7 +145,7 @@ func (p *payload) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b[:min(int64(len(b)), p.left)])
 	p.left -= int64(n)
 	if errors.Is(err, io.EOF) && p.left > 0 {
-		err = fault.New(fault.Invalid, "CARv2 ends %d bytes before its data do", p.left)
+		err = fault.New(fault.Invalid, "CARv2 is cut off: %d bytes of its data are missing", p.left)
 	}
 	return n, err
 }
@@ -178,7 +181,7 @@ func (s *scan) section(b []byte, last bool) (one section, n int, err error) {
 	case err != nil:
 		return one, 0, s.broken(dag.CARBadVarint, err)
 	case length == 0:
-		return one, 0, s.broken(dag.CARZeroSection, fmt.Errorf("the sections end at byte %d; cut off what follows", s.next))
+		return one, 0, s.broken(dag.CARZeroSection, fmt.Errorf("zeros follow the blocks, which end at byte %d of the CAR; give a copy that is cut off there", s.next))
 	case length > dag.MaxBlockSize+256:
 		return one, 0, s.broken(dag.CARTooLarge, fmt.Errorf("section of %d bytes, blocks are limited to %d", length, dag.MaxBlockSize))
 	case int(length) > len(b)-used && last:
@@ -268,6 +271,8 @@ func (s *scan) fail(e *dag.CARError) {
 // without roots the one block that no other links to.
 func (s *scan) chooseRoot() (cid.Cid, error) {
 	switch {
+	case s.spool.Records() == 0:
+		return cid.Undef, fault.New(fault.Invalid, "CAR ends behind its header and holds no block; it may be cut off")
 	case s.want.Defined() && !s.found:
 		return cid.Undef, fault.New(fault.Invalid, "root %s was given, the CAR has %s and no such block", s.want, rootsText(s.roots))
 	case s.want.Defined():
@@ -292,9 +297,6 @@ func (s *scan) chooseRoot() (cid.Cid, error) {
 			return cid.Undef, fault.New(fault.Invalid, "CAR names no root, and nothing links to %s nor to %s; say which it is with --root", top, c)
 		}
 		top = c
-	}
-	if !top.Defined() {
-		return cid.Undef, fault.New(fault.Invalid, "CAR has neither a root nor a block")
 	}
 	return top, nil
 }

@@ -41,6 +41,9 @@ type importRow struct {
 	FoundRoot   string      `bun:"found_root"`
 	FoundAt     int64       `bun:"found_at"`
 	FoundBy     int64       `bun:"found_by"`
+	FaultKind   string      `bun:"fault_kind"`
+	Known       bool        `bun:"known"`
+	Note        string      `bun:"note"`
 	CreatedAt   time.Time   `bun:"created_at"`
 	UpdatedAt   time.Time   `bun:"updated_at"`
 }
@@ -50,7 +53,7 @@ func (r importRow) imported() Import {
 		ID: r.ID, Project: r.ProjectID, Place: r.Place, Copy: r.Copied, PieceCID: r.PieceCID, Root: r.Root, State: r.State,
 		Reason: r.Reason, Attempts: r.Attempts, NextAttempt: timeOf(r.NextAttempt), DoneBytes: r.DoneBytes, Size: r.Size,
 		Worker: r.Worker, Epoch: r.Epoch, LeaseUntil: timeOf(r.LeaseUntil), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
-		Version: r.Version, Committed: r.FoundIndex != "",
+		Version: r.Version, Committed: r.FoundIndex != "", FaultKind: r.FaultKind, Known: r.Known, Note: r.Note,
 		mtime: r.FileMtime, token: r.TokenID, own: r.Own, work: r.Work, kept: r.KeptBytes,
 		found: found{index: r.FoundIndex, root: r.FoundRoot, at: r.FoundAt, by: r.FoundBy},
 	}
@@ -128,7 +131,7 @@ func claimImport(ctx context.Context, tx *db.Tx, id, token int64, worker string,
 	_, err := tx.NewUpdate().Model(&rows).
 		Set("token_id = ?", token).
 		Set("state = 'running', worker = ?, epoch = epoch + 1, attempts = attempts + 1, lease_until = ?, next_attempt_at = NULL", worker, until).
-		Set("reason = '', done_bytes = 0, updated_at = ?", now).
+		Set("reason = '', fault_kind = '', done_bytes = 0, updated_at = ?", now).
 		Where("id = ? AND "+claimable, id, now, now).Returning("*").Exec(ctx)
 	if err != nil {
 		return Import{}, fault.Wrap(err, "claim import %d", id)
@@ -192,6 +195,7 @@ func saveImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error 
 		up.Set("state = ?, reason = ?, attempts = ?, done_bytes = ?, size = ?, lease_until = NULL, updated_at = ?",
 			im.State, im.Reason, im.Attempts, im.DoneBytes, im.Size, now)
 		up.Set("own = ?, found_index = ?, found_root = ?, found_at = ?, found_by = ?", im.own, im.found.index, im.found.root, im.found.at, im.found.by)
+		up.Set("fault_kind = ?, known = ?, note = ?", im.FaultKind, im.Known, im.Note)
 		if !im.NextAttempt.IsZero() {
 			up.Set("next_attempt_at = ?", im.NextAttempt)
 		}
@@ -203,7 +207,7 @@ func saveImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error 
 
 // endImport ends an import whoever owns it.
 func endImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error {
-	res, err := tx.NewUpdate().Model((*importRow)(nil)).Set("state = ?, reason = ?, epoch = epoch + 1, lease_until = NULL, updated_at = ?", im.State, im.Reason, now).
+	res, err := tx.NewUpdate().Model((*importRow)(nil)).Set("state = ?, reason = ?, fault_kind = ?, epoch = epoch + 1, lease_until = NULL, updated_at = ?", im.State, im.Reason, im.FaultKind, now).
 		Where("id = ? AND epoch = ? AND state IN ('waiting', 'running')", im.ID, im.Epoch).Exec(ctx)
 	return db.One(res, err, "end import %d", im.ID)
 }

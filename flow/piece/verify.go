@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/fetch"
@@ -77,5 +78,8 @@ func (s *Service) verify(ctx context.Context, p Piece, car io.ReaderAt, progress
 	}
 	defer func() { _ = closeIndex() }()
 	bad, err := pack.Verify(ctx, x, bytesOf{s, p}, car, progress)
+	for i := range bad {
+		bad[i].Paths = slices.DeleteFunc(bad[i].Paths, func(path string) bool { return path == "" }) // of the CAR itself
+	}
 	return bad, fault.Wrap(err, "verify piece %s", p.CID)
 }

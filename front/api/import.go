@@ -61,7 +61,7 @@ func (d *door) importRoutes() {
 		summary: "Have a CAR become a piece",
 		detail: "A CAR of version 1 or 2, on the node's machine or behind a URL. It is read once: every digest is checked, commitment and " +
 			"index are computed. A file stays where it stands unless it is copied; of a CARv2 its data are the piece. A file called by a " +
-			"piece CID has to be that piece. Blocks have SHA2-256 CIDs of raw, dag-pb, dag-cbor or dag-json and 2 MiB at most; nothing " +
+			"piece CID has to be that piece. Blocks have SHA2-256 CIDs of raw, dag-pb, dag-cbor or dag-json and 4 MiB at most; nothing " +
 			"follows the last one. Answers at once; the import then goes on by itself.",
 	}, func(ctx context.Context, g account.Grant, in *newImport) (*body[client.Import], error) {
 		if !piece.IsURL(in.Body.Place) && !g.Allows(account.Admin) {
@@ -184,6 +184,7 @@ func owner(g account.Grant, id, epoch int64) piece.Owner {
 func importOf(im piece.Import) client.Import {
 	return client.Import{
 		ID: im.ID, Place: im.Place, Copy: im.Copy, PieceCID: im.PieceCID, Root: im.Root, State: string(im.State), Committed: im.Committed, Reason: im.Reason,
+		FaultKind: im.FaultKind, Known: im.Known, Note: im.Note,
 		Attempts: im.Attempts, NextAttempt: instant(im.NextAttempt), DoneBytes: im.DoneBytes, Size: im.Size, Worker: im.Worker,
 		Piece: im.Piece, CreatedAt: im.CreatedAt, UpdatedAt: im.UpdatedAt,
 	}
