@@ -127,9 +127,14 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 	s.pieces.ConnectBy(fetch)
 	s.providers = provider.New(in.db, in.jobs, out.chain, out.peers, clock, rand.Reader, a.log,
 		provider.Settings{Interval: providerInterval})
+	safe, err := newSafe(in.secret, forDeals)
+	if err != nil {
+		return s, err
+	}
 	s.deals = deal.New(in.db, in.jobs, s.pieces, s.providers, deal.NewMK12(out.peers, a.keys), out.chain, a.keys,
-		links(cfg, gateway.NewLinks(in.secret, publicURL, clock)), clock, rand.Reader, a.log, deal.Settings{
+		gateway.NewLinks(in.secret, publicURL, clock), safe, clock, rand.Reader, a.log, deal.Settings{
 			Interval: cfg.Deal.Interval, Silence: cfg.Deal.Silence, Backoff: cfg.Deal.Backoff, FinalityEpochs: cfg.Chain.Finality,
+			URLTemplate: cfg.Piece.URLTemplate,
 		})
 	s.contents = content.New(in.db, in.blocks, s.pieces, s.deals, clock, a.log, content.Settings{
 		BucketSize: cfg.Bucket.Size, BucketContents: int64(cfg.Bucket.Contents), BucketAge: cfg.Bucket.Age,
@@ -147,7 +152,7 @@ func (a *App) buildPacking(cfg Config, in stores, clock func() time.Time) (*piec
 		MaxPadded: cfg.Piece.MaxSize, MinPadded: cfg.Piece.MinSize, CacheCAR: cfg.Piece.Cache,
 		Worker: workerName(), ImportsApart: cfg.CommP.Apart, WorkDir: in.home.Path("imports"),
 	})
-	safe, err := newSafe(in.secret)
+	safe, err := newSafe(in.secret, forSources)
 	if err != nil {
 		return nil, nil, err
 	}

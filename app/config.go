@@ -21,6 +21,7 @@ import (
 
 	"github.com/firth-project/firth/base/blob/s3"
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/flow/deal"
 )
 
 // Config is everything a node can be told. Each key is documented in its doc
@@ -94,7 +95,7 @@ type Piece struct {
 	MinSize int64 `koanf:"min_size" doc:"smallest padded piece in bytes, a power of two; smaller ones are padded up"`
 	Cache   bool  `koanf:"cache" doc:"write each piece's CAR into the blob store instead of streaming it from the blocks"`
 
-	URLTemplate string `koanf:"url_template" doc:"where providers fetch pieces instead of from this node, such as https://cdn.example/{piece_cid}.car; {piece_cid_v1} is known too. Nothing is asked there: the provider says when a piece is not"`
+	URLTemplate string `koanf:"url_template" doc:"where providers fetch pieces instead of from this node, such as https://cdn.example/{piece_cid}.car; {piece_cid_v1} is known too, and a policy may name another. Nothing is asked there: the provider says when a piece is not"`
 }
 
 // CommP says how commitments are computed for others, and by others.
@@ -315,7 +316,7 @@ func (c Config) validate() error {
 	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
 		return invalid("s3.secret_key", "of this and s3.access_key only one is set; set both, or none")
 	}
-	if err := checkTemplate(c.Piece.URLTemplate); err != nil {
+	if err := deal.Template(c.Piece.URLTemplate).Check(); err != nil {
 		return invalid("piece.url_template", "%v", err)
 	}
 	if c.CommP.Parallel < 1 || c.CommP.Parallel > maxPackers {

@@ -122,6 +122,7 @@ func TestConfigRefusals(t *testing.T) {
 		"access":            {flags: map[string]any{"gateway.access": "all"}, say: "gateway.access"},
 		"no power of two":   {flags: map[string]any{"piece.max_size": 1000}, say: "piece.max_size"},
 		"piece too large":   {flags: map[string]any{"piece.max_size": 128 << 30}, say: "piece.max_size"},
+		"one URL for all":   {flags: map[string]any{"piece.url_template": "https://cdn.example/"}, say: "piece.url_template"},
 		"min above max":     {flags: map[string]any{"piece.max_size": 1024, "piece.min_size": 2048}, say: "piece.min_size"},
 		"no bucket":         {flags: map[string]any{"bucket.size": 0}, say: "bucket.size"},
 		"negative duration": {flags: map[string]any{"deal.silence": "-1s"}, say: "deal.silence"},

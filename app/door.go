@@ -115,7 +115,7 @@ func (a *App) publicURL(cfg Config) (string, error) {
 	case a.gatewayDoor != nil:
 		return a.gatewayDoor.url(), nil
 	case a.has("dealer") && cfg.Piece.URLTemplate == "":
-		return "", fault.New(fault.Invalid, "configuration public_url: a dealer without the gateway role has to be told where providers reach the pieces")
+		return "", fault.New(fault.Invalid, "configuration public_url: a dealer without the gateway role has to be told where providers reach the pieces, by this or by piece.url_template")
 	}
 	return "", nil
 }

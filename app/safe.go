@@ -14,8 +14,14 @@ import (
 // RFC 5869) made of the node's secret. Nodes that share a database share that.
 type safe struct{ aead cipher.AEAD }
 
-func newSafe(secret []byte) (safe, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, "firth: options of sources", 32)
+// What safes are for: what was put into one does not open in another.
+const (
+	forSources = "firth: options of sources"
+	forDeals   = "firth: requests and headers of deals"
+)
+
+func newSafe(secret []byte, purpose string) (safe, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, 32)
 	if err != nil {
 		return safe{}, err
 	}
@@ -27,10 +33,10 @@ func newSafe(secret []byte) (safe, error) {
 	return safe{aead}, err
 }
 
-// Seal implements dataset.Seal.
+// Seal implements dataset.Seal and deal.Seal.
 func (s safe) Seal(plain []byte) ([]byte, error) { return s.aead.Seal(nil, nil, plain, nil), nil }
 
-// Open implements dataset.Seal.
+// Open implements dataset.Seal and deal.Seal.
 func (s safe) Open(sealed []byte) ([]byte, error) {
 	plain, err := s.aead.Open(nil, nil, sealed, nil)
 	if err != nil {

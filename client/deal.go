@@ -25,6 +25,8 @@ type Deal struct {
 	StartEpoch  int64     `json:"start_epoch"`
 	EndEpoch    int64     `json:"end_epoch"`
 	Price       string    `json:"price" doc:"attoFIL per GiB and epoch"`
+	URL         string    `json:"url,omitempty" doc:"where the provider was told to fetch the CAR, once that is signed"`
+	Outside     bool      `json:"outside" doc:"that is where a url_template says, and not this node"`
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
 }

@@ -21,6 +21,8 @@ type Policy struct {
 	StartDelayEpochs int64        `json:"start_delay_epochs"`
 	Verified         bool         `json:"verified"`
 	DeleteCARAfter   int          `json:"delete_car_after" doc:"active deals after which the CARs that the node wrote of a piece are deleted; 0 keeps them"`
+	URLTemplate      string       `json:"url_template,omitempty" doc:"where providers fetch the pieces instead of from this node"`
+	HTTPHeaders      Headers      `json:"http_headers,omitempty" doc:"what they send along there; every value is shown as ***"`
 	State            string       `json:"state" enum:"active,paused,removed"`
 	Reason           string       `json:"reason,omitempty"`
 	Status           PolicyStatus `json:"status"`
@@ -38,6 +40,9 @@ type PolicyStatus struct {
 	Failed     int `json:"failed"`
 }
 
+// Headers are HTTP headers, each with one value.
+type Headers = map[string]string
+
 // NewPolicy is what a policy is made of. What is left out takes the node's
 // default.
 type NewPolicy struct {
@@ -51,6 +56,8 @@ type NewPolicy struct {
 	StartDelayEpochs int64    `json:"start_delay_epochs,omitempty" minimum:"0"`
 	Verified         bool     `json:"verified,omitempty"`
 	DeleteCARAfter   int      `json:"delete_car_after,omitempty" minimum:"0" doc:"delete the CARs that the node exported or cached of a piece once it has so many active deals, if no other policy, project or import wants them; 0 keeps them"`
+	URLTemplate      string   `json:"url_template,omitempty" maxLength:"2048" doc:"where providers fetch the pieces instead of from this node: an http or https URL with {piece_cid} or {piece_cid_v1} in its path or query. Empty: the node's piece.url_template, or the node itself"`
+	HTTPHeaders      Headers  `json:"http_headers,omitempty" doc:"what providers are told to send along there, such as Authorization; kept encrypted and never shown again"`
 }
 
 // PolicyChange is what may be changed of a policy; nil fields stay.
@@ -65,6 +72,8 @@ type PolicyChange struct {
 	StartDelayEpochs *int64    `json:"start_delay_epochs,omitempty" minimum:"0"`
 	Verified         *bool     `json:"verified,omitempty"`
 	DeleteCARAfter   *int      `json:"delete_car_after,omitempty" minimum:"0"`
+	URLTemplate      *string   `json:"url_template,omitempty" maxLength:"2048" doc:"an empty one takes http_headers away, too"`
+	HTTPHeaders      *Headers  `json:"http_headers,omitempty" doc:"all of them; one whose value is *** stays as it is, if url_template names the same server still"`
 }
 
 // Step is one thing a policy would do now, and why.
@@ -96,7 +105,8 @@ func (c *Client) Policies(ctx context.Context, f PolicyFilter) iter.Seq2[Policy,
 	return list[Policy](ctx, c, "/v1/policies", query("state", f.State))
 }
 
-// UpdatePolicy changes a policy. Deals already made stay as they are.
+// UpdatePolicy changes a policy. Deals already made stay as they are. Where it
+// says where pieces are fetched, providers that could not are asked at once.
 func (c *Client) UpdatePolicy(ctx context.Context, policy int64, change PolicyChange) (Policy, error) {
 	var out Policy
 	err := c.do(ctx, http.MethodPatch, policyPath(policy, ""), nil, change, &out)

@@ -49,11 +49,22 @@ func (s *dealShowCmd) Run(call *call) error {
 		func(d client.DealDetail) { call.deal(d) })
 }
 
+// fetchedFrom says where the provider was told to fetch the piece.
+func fetchedFrom(d client.Deal) string {
+	switch {
+	case d.URL == "":
+		return ""
+	case d.Outside:
+		return d.URL + "  (outside; this node is not asked)"
+	}
+	return d.URL + "  (this node)"
+}
+
 func (c *call) deal(d client.DealDetail) {
 	c.facts(fact{"deal", d.UUID}, fact{"state", state(d.State, d.Reason)}, fact{"provider", d.Provider}, fact{"market", d.Market},
 		fact{"piece", fmt.Sprintf("%d  %s", d.Piece, d.PieceCID)}, fact{"policy", d.Policy}, fact{"client", d.Client},
 		fact{"price", d.Price + " attoFIL per GiB and epoch"}, fact{"epochs", fmt.Sprintf("%d to %d", d.StartEpoch, d.EndEpoch)},
-		fact{"deal id", d.DealID}, fact{"proposal", d.ProposalCID}, fact{"published", d.PublishCID},
+		fact{"fetched from", fetchedFrom(d.Deal)}, fact{"deal id", d.DealID}, fact{"proposal", d.ProposalCID}, fact{"published", d.PublishCID},
 		fact{"made", d.CreatedAt}, fact{"updated", d.UpdatedAt})
 	if len(d.Observations) == 0 {
 		return

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/firth-project/firth/client"
@@ -14,6 +16,7 @@ type policyCmd struct {
 	Ls     policyLsCmd     `cmd:"" help:"List policies and how far they are fulfilled."`
 	Show   policyShowCmd   `cmd:"" help:"Show one policy."`
 	New    policyNewCmd    `cmd:"" help:"Declare how many copies to keep; the node acts on it at once."`
+	Set    policySetCmd    `cmd:"" help:"Change a policy. Deals already made stay as they are."`
 	Pause  policyPauseCmd  `cmd:"" help:"Make no new deals for a policy."`
 	Resume policyResumeCmd `cmd:"" help:"Let a paused policy act again."`
 	Rm     policyRmCmd     `cmd:"" help:"Give a policy up. Its deals run to their end."`
@@ -59,10 +62,18 @@ func (c *call) policy(p client.Policy) {
 	if p.DeleteCARAfter > 0 {
 		kept = "are deleted after " + plural(p.DeleteCARAfter, "active deal")
 	}
+	from := "the node's piece.url_template, or the node"
+	if p.URLTemplate != "" {
+		from = p.URLTemplate
+	}
+	var headers []string
+	for _, name := range slices.Sorted(maps.Keys(p.HTTPHeaders)) {
+		headers = append(headers, name+": "+p.HTTPHeaders[name])
+	}
 	c.facts(fact{"policy", p.ID}, fact{"name", p.Name}, fact{"state", state(p.State, p.Reason)}, fact{"copies", p.Copies},
 		fact{"pieces", pieces}, fact{"providers", providers}, fact{"wallet", p.Wallet},
 		fact{"max price", p.MaxPrice + " attoFIL per GiB and epoch"}, fact{"duration", fmt.Sprintf("%d epochs", p.DurationEpochs)},
-		fact{"start delay", fmt.Sprintf("%d epochs", p.StartDelayEpochs)}, fact{"verified", p.Verified}, fact{"CARs", kept},
+		fact{"start delay", fmt.Sprintf("%d epochs", p.StartDelayEpochs)}, fact{"verified", p.Verified}, fact{"CARs", kept}, fact{"fetched from", from}, fact{"HTTP headers", headers},
 		fact{"status", fmt.Sprintf("%d of %d copies active, %d in progress, %d failed, over %s",
 			p.Status.Active, p.Status.Wanted, p.Status.InProgress, p.Status.Failed, plural(p.Status.Pieces, "piece"))},
 		fact{"made", p.CreatedAt}, fact{"updated", p.UpdatedAt})
@@ -79,6 +90,9 @@ type policyNewCmd struct {
 	StartDelayEpochs int64    `help:"How long a provider has until a deal must be active." placeholder:"N"`
 	Verified         bool     `help:"Make verified deals, with datacap."`
 	DeleteCARAfter   int      `help:"Delete the CARs the node wrote of a piece once it has N active deals, unless another policy or project wants them; imported ones stay. Default keeps them." name:"delete-car-after" placeholder:"N"`
+	URLTemplate      string   `help:"Where providers fetch the pieces instead of from the node, such as https://cdn.example/{piece_cid}.car; {piece_cid_v1} is known too." name:"url-template" placeholder:"URL"`
+
+	HTTPHeader map[string]string `help:"What providers send along to the server of --url-template, such as Authorization=…; kept encrypted and never shown again. May be repeated." name:"http-header" mapsep:"none" placeholder:"NAME=VALUE"`
 }
 
 func (n *policyNewCmd) Run(call *call) error {
@@ -86,6 +100,7 @@ func (n *policyNewCmd) Run(call *call) error {
 		return cl.CreatePolicy(ctx, client.NewPolicy{
 			Name: n.Name, Copies: n.Copies, Pieces: n.Piece, Providers: n.Provider, Wallet: n.Wallet, MaxPrice: n.MaxPrice,
 			DurationEpochs: n.DurationEpochs, StartDelayEpochs: n.StartDelayEpochs, Verified: n.Verified, DeleteCARAfter: n.DeleteCARAfter,
+			URLTemplate: n.URLTemplate, HTTPHeaders: n.HTTPHeader,
 		})
 	}, call.policy)
 }

@@ -71,11 +71,14 @@ type Deal struct {
 	StartEpoch  int64
 	EndEpoch    int64
 	Price       string // attoFIL per GiB and epoch
+	URL         string // where the provider was told to fetch; "" until it is signed
+	Outside     bool   // that is not this node, but where a template says
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	NextCheck   *time.Time
 
 	request    []byte    // what is sent, in the market's form
+	sealed     bool      // request is
 	cost       string    // attoFIL the client binds
 	progress   string    // how far the provider said it was, to see that it moves
 	progressAt time.Time // when that last changed
@@ -125,6 +128,7 @@ type Settings struct {
 	Copies           int           // of a policy that does not say; 6 if zero
 	DurationEpochs   int64         // of a policy that does not say; 180 days if zero
 	StartDelayEpochs int64         // of a policy that does not say; 3 days if zero
+	URLTemplate      string        // the Template of a policy that does not say; this node if empty
 }
 
 const epochsInDay = 2880

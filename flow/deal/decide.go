@@ -34,6 +34,7 @@ type view struct {
 	policies   []Policy
 	live       []Deal
 	attempts   map[string]attempt            // by provider
+	outside    map[int64]string              // by policy: where it has the piece fetched instead of from this node
 	candidates map[int64][]provider.Provider // by policy, best first
 }
 
@@ -73,33 +74,55 @@ func (v view) decide() (steps []Step, next *time.Time) {
 			steps = append(steps, v.step(p, ActionKeep, "", fmt.Sprintf("has %d of %d copies, made or on their way", v.has(p), p.Copies)))
 			continue
 		}
-		waiting := 0
-		for _, c := range v.candidates[p.ID] {
-			if lacks == 0 {
-				break
-			}
-			if taken[c.Actor] {
-				continue
-			}
-			if a, ok := v.attempts[c.Actor]; ok && a.NextAttempt.After(v.now) {
-				waiting++
-				if next == nil || a.NextAttempt.Before(*next) {
-					at := a.NextAttempt
-					next = &at
-				}
-				continue
-			}
+		chosen, waiting := v.choose(p, lacks, taken)
+		for _, c := range chosen {
 			steps = append(steps, v.step(p, ActionPropose, c.Actor, fmt.Sprintf("copy %d of %d, at %s attoFIL per GiB and epoch",
 				p.Copies-lacks+1, p.Copies, c.AskPrice(p.Verified))))
 			taken[c.Actor] = true
-			v.live = append(v.live, Deal{Provider: c.Actor})
+			v.live = append(v.live, Deal{Provider: c.Actor, Policy: p.ID})
 			lacks--
 		}
 		if lacks > 0 {
 			steps = append(steps, v.step(p, ActionWait, "", v.lackReason(p, lacks, waiting)))
 		}
+		if at := waiting.until; waiting.n > 0 && (next == nil || at.Before(*next)) {
+			next = &at
+		}
 	}
 	return steps, next
+}
+
+// waits are providers that are not asked now.
+type waits struct {
+	n      int
+	until  time.Time // when the first of them may be
+	reason string    // what went wrong with it
+	absent *absence  // why nobody is asked, or one only
+}
+
+// choose picks whom a policy proposes to, the best first, and tells who waits.
+func (v view) choose(p Policy, lacks int, taken map[string]bool) (chosen []provider.Provider, w waits) {
+	candidates := v.candidates[p.ID]
+	if w.absent = v.absence(p); w.absent != nil {
+		lacks = w.absent.room(v.now)
+		candidates = w.absent.freshFirst(candidates)
+	}
+	for _, c := range candidates {
+		a, tried := v.attempts[c.Actor]
+		switch {
+		case taken[c.Actor]:
+		case tried && a.NextAttempt.After(v.now) && (a.FetchURL == "" || a.FetchURL == v.outside[p.ID]):
+			if w.n++; w.n == 1 || a.NextAttempt.Before(w.until) {
+				w.until, w.reason = a.NextAttempt, a.Reason
+			}
+		case len(chosen) < lacks:
+			chosen = append(chosen, c)
+		}
+	}
+	if w.absent != nil && w.absent.until.After(v.now) {
+		w.n, w.until = max(w.n, 1), w.absent.until
+	}
+	return chosen, w
 }
 
 // spares reports whether no policy wants the CARs of the piece any more, and
@@ -133,10 +156,14 @@ func pausedReason(p Policy) string {
 }
 
 // lackReason says why copies are lacking, and what would help.
-func (v view) lackReason(p Policy, lacks, waiting int) string {
-	why := fmt.Sprintf("lacks %d of %d copies: %d providers in the index fit by state, size and price", lacks, p.Copies, len(v.candidates[p.ID]))
-	if waiting > 0 {
-		return fmt.Sprintf("%s, %d of them failed before and are asked again later", why, waiting)
+func (v view) lackReason(p Policy, lacks int, w waits) string {
+	why := fmt.Sprintf("lacks %d of %d copies: ", lacks, p.Copies)
+	if w.absent != nil {
+		return why + w.absent.explain(v.now)
+	}
+	why += fmt.Sprintf("%d providers in the index fit by state, size and price", len(v.candidates[p.ID]))
+	if w.n > 0 {
+		return fmt.Sprintf("%s, %d of them failed before and are asked again, the first at %s (%.300s)", why, w.n, w.until.Format(time.RFC3339), w.reason)
 	}
 	return why + "; add more with `firth provider add`"
 }

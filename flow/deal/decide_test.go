@@ -29,6 +29,19 @@ func TestDecide(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	later := now.Add(time.Minute)
 	three := Policy{ID: 1, Copies: 3, State: PolicyActive}
+	const here, there = "https://here/x", "https://there/x"
+	// absent says that providers could not fetch from a place, and are asked again at a time.
+	absent := func(at time.Time, url string, actors ...string) map[string]attempt {
+		all := map[string]attempt{}
+		for _, a := range actors {
+			all[a] = attempt{NextAttempt: at, FetchURL: url, Reason: "code: 404"}
+		}
+		return all
+	}
+	outside := map[int64]string{1: here}
+	four := map[int64][]provider.Provider{1: fit("f01", "f02", "f03", "f04")}
+	fetching := []Deal{{Provider: "f03", State: Transferring, URL: here}}
+	proven := []Deal{{Provider: "f03", State: Published, URL: here}}
 	picky := Policy{ID: 2, Copies: 1, Providers: []string{"f09"}, State: PolicyActive}
 	paused := Policy{ID: 3, Copies: 3, State: PolicyPaused, Reason: "no money"}
 	tests := []struct {
@@ -53,6 +66,21 @@ func TestDecide(t *testing.T) {
 		{"one copy serves two policies", view{policies: []Policy{picky, three}, live: with(Active, "f01", "f02"),
 			candidates: map[int64][]provider.Provider{1: fit("f09", "f03"), 2: fit("f09")}}, "propose:f09 keep:", nil},
 		{"no policy", view{}, "", nil},
+		{"one could not fetch it", view{policies: []Policy{three}, outside: outside, candidates: four, attempts: absent(later, here, "f01")},
+			"propose:f02 propose:f03 propose:f04", &later},
+		{"two could not", view{policies: []Policy{three}, outside: outside, candidates: four, attempts: absent(later, here, "f01", "f02")}, "wait:", &later},
+		{"two could not, a while ago", view{policies: []Policy{three}, outside: outside, candidates: four, attempts: absent(now, here, "f01", "f02")},
+			"propose:f03 wait:", nil},
+		{"all could not, a while ago", view{policies: []Policy{three}, outside: outside, candidates: four, attempts: absent(now, here, "f01", "f02", "f03", "f04")},
+			"propose:f01 wait:", nil},
+		{"two could not, one is at it", view{policies: []Policy{three}, outside: outside, candidates: four, live: fetching, attempts: absent(now, here, "f01", "f02")},
+			"wait:", nil},
+		{"two could not, one could", view{policies: []Policy{three}, outside: outside, candidates: four, live: proven, attempts: absent(now, here, "f01", "f02")},
+			"propose:f01 propose:f02", nil},
+		{"two could not elsewhere", view{policies: []Policy{three}, outside: outside, candidates: four, attempts: absent(later, there, "f01", "f02")},
+			"propose:f01 propose:f02 propose:f03", nil},
+		{"two could not outside", view{policies: []Policy{three}, candidates: four, attempts: absent(later, here, "f01", "f02")},
+			"propose:f01 propose:f02 propose:f03", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

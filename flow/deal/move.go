@@ -23,7 +23,7 @@ func (s *Service) move(ctx context.Context, tx *db.Tx, d *Deal, to State, o Obse
 	}
 	d.State, d.Reason, d.UpdatedAt = to, o.Reason, s.now()
 	if to != Sending {
-		d.request = nil
+		d.request, d.sealed = nil, false
 	}
 	if !to.Live() {
 		d.NextCheck = nil
@@ -82,13 +82,14 @@ func (s *Service) end(ctx context.Context, d Deal, e ending) error {
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	e, fetch := outsideFault(d, e)
 	o := Observation{Source: e.source, Reason: e.reason, Evidence: evidence(e.proof)}
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := s.move(ctx, tx, &d, e.state, o); err != nil {
 			return err
 		}
 		if e.waiting {
-			if err := s.backOff(ctx, tx, d, e.reason); err != nil {
+			if err := s.backOff(ctx, tx, d, e.reason, fetch); err != nil {
 				return err
 			}
 		}
@@ -112,10 +113,19 @@ func evidence(proof any) json.RawMessage {
 
 // backOff keeps a piece from being offered to a provider for a time that
 // doubles with each failure, and is drawn a little apart from that of others.
-func (s *Service) backOff(ctx context.Context, tx *db.Tx, d Deal, reason string) error {
+// Where fetch names a place outside that had no piece, others' failures there
+// count, too.
+func (s *Service) backOff(ctx context.Context, tx *db.Tx, d Deal, reason, fetch string) error {
 	n, err := failuresAt(ctx, tx, d.Piece, d.Provider)
 	if err != nil {
 		return err
+	}
+	if fetch != "" {
+		all, err := fetchFailures(ctx, tx, d.Piece, fetch, d.UpdatedAt)
+		if err != nil {
+			return err
+		}
+		n = max(n, all)
 	}
 	var draw [8]byte
 	if _, err := io.ReadFull(s.random, draw[:]); err != nil {
@@ -124,6 +134,6 @@ func (s *Service) backOff(ctx context.Context, tx *db.Tx, d Deal, reason string)
 	wait := waitAfter(s.settings.Backoff, n+1, binary.LittleEndian.Uint64(draw[:]))
 	return saveAttempt(ctx, tx, attempt{
 		PieceID: d.Piece, Provider: d.Provider, Failures: n + 1, NextAttempt: db.Now(d.UpdatedAt.Add(wait)),
-		Reason: fmt.Sprintf("%s: %s", d.State, reason),
+		Reason: fmt.Sprintf("%s: %s", d.State, reason), FetchURL: fetch,
 	})
 }

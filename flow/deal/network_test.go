@@ -1,6 +1,7 @@
 package deal_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/db/dbtest"
 	"github.com/firth-project/firth/base/event"
+	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
 	"github.com/firth-project/firth/base/mk12"
 	"github.com/firth-project/firth/base/p2p"
@@ -82,6 +84,29 @@ func (k keyring) Sign(_ context.Context, a address.Address, msg []byte) (crypto.
 		}
 	}
 	return crypto.Signature{}, fmt.Errorf("no key for %s", a)
+}
+
+// letter seals so that a search for what is inside finds nothing.
+type letter struct{}
+
+func (letter) Seal(plain []byte) ([]byte, error) {
+	return append([]byte("sealed:"), flipped(plain)...), nil
+}
+
+func (letter) Open(sealed []byte) ([]byte, error) {
+	inside, ok := bytes.CutPrefix(sealed, []byte("sealed:"))
+	if !ok {
+		return nil, fault.New(fault.Forbidden, "does not open")
+	}
+	return flipped(inside), nil
+}
+
+func flipped(b []byte) []byte {
+	out := make([]byte, len(b))
+	for i := range b {
+		out[i] = ^b[i]
+	}
+	return out
 }
 
 // links point to the test's piece server.
@@ -175,7 +200,7 @@ func (w *world) build(market deal.Market) *node {
 	w.Helper()
 	jobs, err := job.New(w.db, w.log, job.Options{Drain: time.Second})
 	w.must(err)
-	s := deal.New(w.db, jobs, w.pieces, w.providers, market, w.chain, w.keys, w.links, w.clock, rand.Reader, w.log, w.settings)
+	s := deal.New(w.db, jobs, w.pieces, w.providers, market, w.chain, w.keys, w.links, letter{}, w.clock, rand.Reader, w.log, w.settings)
 	return &node{Service: s, jobs: jobs, events: event.New(w.db, w.log)}
 }
 

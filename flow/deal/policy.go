@@ -1,6 +1,7 @@
 package deal
 
 import (
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -34,12 +35,19 @@ type Policy struct {
 	StartDelayEpochs int64 // what a provider has to fetch, publish and prove
 	Verified         bool
 	DeleteCARAfter   int // active deals after which CARs this node wrote are deleted; 0 keeps them
-	State            PolicyState
-	Reason           string
-	CreatedAt        time.Time
-	UpdatedAt        time.Time
+	// URLTemplate is the Template of where providers fetch the pieces instead of
+	// from this node; empty is the node's own setting.
+	URLTemplate string
+	// HTTPHeaders are sent along to the server of URLTemplate. They are Hidden in
+	// every policy that is read.
+	HTTPHeaders map[string]string
+	State       PolicyState
+	Reason      string
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 
 	version int64
+	headers []byte // HTTPHeaders, sealed
 }
 
 // Change is what may be changed of a policy; nil fields stay.
@@ -54,6 +62,8 @@ type Change struct {
 	StartDelayEpochs *int64
 	Verified         *bool
 	DeleteCARAfter   *int
+	URLTemplate      *string            // an empty one takes the headers away, too
+	HTTPHeaders      *map[string]string // all of them; those that are Hidden stay
 }
 
 // PolicyStatus counts what a policy wants and what is true. Copies beyond the
@@ -96,6 +106,12 @@ func (c Change) apply(p *Policy) {
 	set(&p.StartDelayEpochs, c.StartDelayEpochs)
 	set(&p.Verified, c.Verified)
 	set(&p.DeleteCARAfter, c.DeleteCARAfter)
+	set(&p.URLTemplate, c.URLTemplate)
+	if c.HTTPHeaders != nil {
+		p.HTTPHeaders = maps.Clone(*c.HTTPHeaders)
+	} else if p.URLTemplate == "" {
+		p.HTTPHeaders = nil
+	}
 }
 
 func set[T any](field *T, value *T) {
@@ -127,6 +143,9 @@ func (p *Policy) check() error {
 			maxDuration-p.DurationEpochs, p.StartDelayEpochs)
 	}
 	p.MaxPrice = price.String()
+	if err := p.checkPlace(); err != nil {
+		return err
+	}
 	slices.Sort(p.Pieces)
 	p.Pieces = slices.Compact(p.Pieces)
 	for i, actor := range p.Providers {
@@ -142,6 +161,18 @@ func (p *Policy) check() error {
 		return fault.New(fault.Invalid, "policy: %d copies need as many providers, %d are named", p.Copies, n)
 	}
 	return nil
+}
+
+// checkPlace checks where the pieces are fetched.
+func (p *Policy) checkPlace() (err error) {
+	if err := Template(p.URLTemplate).Check(); err != nil {
+		return fault.Wrap(err, "policy url_template")
+	}
+	if len(p.HTTPHeaders) > 0 && p.URLTemplate == "" {
+		return fault.New(fault.Invalid, "policy http_headers: are for the server of url_template, and none is named")
+	}
+	p.HTTPHeaders, err = checkHeaders(p.HTTPHeaders)
+	return err
 }
 
 // accepts reports whether a copy with this provider counts for the policy.

@@ -64,9 +64,9 @@ func (s *Service) sign(ctx context.Context, d *Deal, p provider.Provider) (*endi
 		return &ending{state: Failed, source: FromUs, waiting: true,
 			reason: fmt.Sprintf("asks %s attoFIL per GiB and epoch by now, the policy pays at most %s", price, max)}, nil
 	}
-	terms, err := s.terms(ctx, *d, policy, price)
-	if err != nil {
-		return nil, err
+	terms, e, err := s.terms(ctx, d, policy, price)
+	if err != nil || e != nil {
+		return e, err
 	}
 	proposal, err := s.market.Sign(ctx, terms)
 	if fault.Is(err, fault.NotFound) {
@@ -82,7 +82,10 @@ func (s *Service) sign(ctx context.Context, d *Deal, p provider.Provider) (*endi
 	}
 	signed := *d
 	signed.StartEpoch, signed.EndEpoch = terms.StartEpoch, terms.EndEpoch
-	signed.ProposalCID, signed.request = proposal.CID, proposal.Request
+	signed.ProposalCID = proposal.CID
+	if err := s.sealRequest(&signed, proposal.Request); err != nil {
+		return nil, err
+	}
 	signed.Price, signed.cost = price.String(), cost.String()
 	err = s.keep(ctx, &signed, cost, free)
 	switch {
@@ -125,28 +128,37 @@ func (s *Service) keep(ctx context.Context, d *Deal, cost, free big.Int) error {
 	})
 }
 
-// terms writes down what is proposed, as things stand on chain now.
-func (s *Service) terms(ctx context.Context, d Deal, policy Policy, price big.Int) (Terms, error) {
+// terms writes down what is proposed, as things stand on chain now, and in the
+// deal where the piece is fetched. An ending says that this cannot be told.
+func (s *Service) terms(ctx context.Context, d *Deal, policy Policy, price big.Int) (Terms, *ending, error) {
 	t, err := targetByID(ctx, s.db.Read(), d.Piece)
 	if err != nil {
-		return Terms{}, err
+		return Terms{}, nil, err
+	}
+	from, err := s.place(policy, t)
+	if fault.Is(err, fault.Forbidden) || fault.Is(err, fault.Invalid) {
+		e, err := s.stop(ctx, policy, fmt.Sprintf("its http_headers: %v; or give them again, then resume the policy", err))
+		return Terms{}, e, err
+	}
+	if err != nil {
+		return Terms{}, nil, err
 	}
 	head, err := s.chain.Head(ctx)
 	if err != nil {
-		return Terms{}, err
+		return Terms{}, nil, err
 	}
 	bounds, err := s.chain.CollateralBounds(ctx, abi.PaddedPieceSize(t.PaddedSize), policy.Verified)
 	if err != nil {
-		return Terms{}, err
+		return Terms{}, nil, err
 	}
 	start := int64(head.Height) + policy.StartDelayEpochs
-	url, headers := s.links.PieceURL(t.PieceCID)
+	d.URL, d.Outside = from.url, from.outside
 	return Terms{
 		UUID: d.UUID, PieceCID: t.PieceCIDv1, PaddedSize: t.PaddedSize, CARSize: t.CARSize, Root: t.Root,
 		Provider: d.Provider, Client: d.Client, StartEpoch: start, EndEpoch: start + policy.DurationEpochs,
 		PricePerEpoch: perEpoch(price, t.PaddedSize), ProviderCollateral: collateral(bounds.Min, bounds.Max), Verified: policy.Verified,
-		URL: url, Headers: headers,
-	}, nil
+		URL: from.url, Headers: from.headers,
+	}, nil, nil
 }
 
 // perEpoch is the price of a whole piece, rounded up as providers expect.
@@ -195,7 +207,11 @@ func (s *Service) stop(ctx context.Context, policy Policy, reason string) (*endi
 
 // send offers a deal whose proposal is kept.
 func (s *Service) send(ctx context.Context, d Deal, p provider.Provider) error {
-	answer, err := s.market.Propose(ctx, p, d.request)
+	request, err := s.openRequest(d)
+	if err != nil {
+		return s.end(ctx, d, ending{state: Failed, source: FromUs, reason: "the signed proposal " + err.Error()})
+	}
+	answer, err := s.market.Propose(ctx, p, request)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return err // this process ends; the next one asks what became of it

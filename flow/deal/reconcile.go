@@ -173,7 +173,7 @@ func (s *Service) look(ctx context.Context, t target) error {
 
 // view gathers what a turn at a piece is decided by.
 func (s *Service) view(ctx context.Context, t target) (view, error) {
-	v := view{now: s.now(), target: t, candidates: map[int64][]provider.Provider{}}
+	v := view{now: s.now(), target: t, outside: map[int64]string{}, candidates: map[int64][]provider.Provider{}}
 	var err error
 	if v.policies, err = policiesOver(ctx, s.db.Read(), t.ID); err != nil {
 		return v, err
@@ -185,6 +185,7 @@ func (s *Service) view(ctx context.Context, t target) (view, error) {
 		return v, err
 	}
 	for _, p := range v.policies {
+		v.outside[p.ID] = s.outside(p, t)
 		if p.State != PolicyActive || v.has(p) >= p.Copies {
 			continue
 		}

@@ -26,6 +26,7 @@ type Service struct {
 	chain     Chain
 	wallet    Wallet
 	links     Links
+	seal      Seal
 	clock     func() time.Time
 	random    io.Reader
 	log       *slog.Logger
@@ -33,10 +34,10 @@ type Service struct {
 }
 
 // New makes the service. random must be safe for concurrent use.
-func New(d *db.DB, jobs *job.Client, pieces Pieces, providers Providers, market Market, c Chain, w Wallet, links Links,
+func New(d *db.DB, jobs *job.Client, pieces Pieces, providers Providers, market Market, c Chain, w Wallet, links Links, seal Seal,
 	clock func() time.Time, random io.Reader, log *slog.Logger, s Settings) *Service {
 	return &Service{
-		db: d, jobs: jobs, pieces: pieces, providers: providers, market: market, chain: c, wallet: w, links: links,
+		db: d, jobs: jobs, pieces: pieces, providers: providers, market: market, chain: c, wallet: w, links: links, seal: seal,
 		clock: clock, random: random, log: log, settings: s.withDefaults(),
 	}
 }
@@ -125,6 +126,9 @@ func (s *Service) CreatePolicy(ctx context.Context, project int64, p Policy) (Po
 	if err != nil {
 		return Policy{}, err
 	}
+	if err := s.lock(&p, Policy{}); err != nil {
+		return Policy{}, err
+	}
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if _, err := lockPosition(ctx, tx); err != nil {
 			return err
@@ -201,8 +205,9 @@ func (s *Service) PolicyStatus(ctx context.Context, project, id int64) (PolicySt
 	return statusOf(ctx, s.db.Read(), p)
 }
 
-// UpdatePolicy changes a policy. Deals already made stay as they are. It is a
-// Conflict when somebody else changed the policy at the same moment.
+// UpdatePolicy changes a policy. Deals already made stay as they are. Where it
+// says anew where pieces are fetched, those who could not are asked at once. It
+// is a Conflict when somebody else changed the policy at the same moment.
 func (s *Service) UpdatePolicy(ctx context.Context, project, id int64, c Change) (Policy, error) {
 	p, err := s.Policy(ctx, project, id)
 	if err != nil {
@@ -211,12 +216,21 @@ func (s *Service) UpdatePolicy(ctx context.Context, project, id int64, c Change)
 	if p.State == PolicyRemoved {
 		return Policy{}, removed(id)
 	}
+	before := p
 	c.apply(&p)
 	picked, err := s.examine(ctx, &p)
 	if err != nil {
 		return Policy{}, err
 	}
+	if err := s.lock(&p, before); err != nil {
+		return Policy{}, err
+	}
 	return s.changePolicy(ctx, p, func(ctx context.Context, tx *db.Tx, p Policy) error {
+		if c.URLTemplate != nil || c.HTTPHeaders != nil {
+			if err := forgetFetches(ctx, tx, p.ID); err != nil {
+				return err
+			}
+		}
 		return cover(ctx, tx, p, picked, s.now())
 	})
 }

@@ -43,7 +43,10 @@ type dealRow struct {
 	EndEpoch    int64      `bun:"end_epoch"`
 	Price       string     `bun:"price"`
 	Cost        string     `bun:"cost"`
+	FetchURL    string     `bun:"fetch_url"`
+	Outside     bool       `bun:"outside"`
 	Request     []byte     `bun:"request"`
+	Sealed      bool       `bun:"request_sealed"`
 	Progress    string     `bun:"progress"`
 	ProgressAt  time.Time  `bun:"progress_at"`
 	LostEpoch   int64      `bun:"lost_epoch"`
@@ -57,7 +60,8 @@ func rowOf(d Deal) *dealRow {
 		ID: d.ID, UUID: d.UUID, ProjectID: d.Project, PolicyID: d.Policy, PieceID: d.Piece, PieceCID: d.PieceCID,
 		Provider: d.Provider, Market: d.Market, Client: d.Client, State: d.State, Reason: d.Reason,
 		ProposalCID: d.ProposalCID, PublishCID: d.PublishCID, ChainID: d.DealID, OnChain: d.onChain,
-		StartEpoch: d.StartEpoch, EndEpoch: d.EndEpoch, Price: d.Price, Cost: d.cost, Request: d.request,
+		StartEpoch: d.StartEpoch, EndEpoch: d.EndEpoch, Price: d.Price, Cost: d.cost,
+		FetchURL: d.URL, Outside: d.Outside, Request: d.request, Sealed: d.sealed,
 		Progress: d.progress, ProgressAt: d.progressAt, LostEpoch: d.lostEpoch, NextCheckAt: d.NextCheck,
 		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
@@ -68,7 +72,8 @@ func (r dealRow) deal() Deal {
 		ID: r.ID, UUID: r.UUID, Project: r.ProjectID, Policy: r.PolicyID, Piece: r.PieceID, PieceCID: r.PieceCID,
 		Provider: r.Provider, Market: r.Market, Client: r.Client, State: r.State, Reason: r.Reason,
 		ProposalCID: r.ProposalCID, PublishCID: r.PublishCID, DealID: r.ChainID, onChain: r.OnChain,
-		StartEpoch: r.StartEpoch, EndEpoch: r.EndEpoch, Price: r.Price, cost: r.Cost, request: r.Request,
+		StartEpoch: r.StartEpoch, EndEpoch: r.EndEpoch, Price: r.Price, cost: r.Cost,
+		URL: r.FetchURL, Outside: r.Outside, request: r.Request, sealed: r.Sealed,
 		progress: r.Progress, progressAt: r.ProgressAt.UTC(), lostEpoch: r.LostEpoch,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}

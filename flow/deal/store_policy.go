@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -29,6 +31,9 @@ type policyRow struct {
 	StartDelayEpochs int64       `bun:"start_delay_epochs"`
 	Verified         bool        `bun:"verified"`
 	DeleteCARAfter   int         `bun:"delete_car_after"`
+	URLTemplate      string      `bun:"url_template"`
+	HeaderNames      []string    `bun:"header_names,type:text"`
+	Headers          []byte      `bun:"headers"`
 	State            PolicyState `bun:"state"`
 	Reason           string      `bun:"reason"`
 	Version          int64       `bun:"version"`
@@ -41,6 +46,7 @@ func policyRowOf(p Policy) *policyRow {
 		ID: p.ID, ProjectID: p.Project, Name: p.Name, Copies: p.Copies, EveryPiece: len(p.Pieces) == 0,
 		Pieces: append([]int64{}, p.Pieces...), Providers: append([]string{}, p.Providers...), Wallet: p.Wallet, MaxPrice: p.MaxPrice,
 		DurationEpochs: p.DurationEpochs, StartDelayEpochs: p.StartDelayEpochs, Verified: p.Verified, DeleteCARAfter: p.DeleteCARAfter,
+		URLTemplate: p.URLTemplate, HeaderNames: append([]string{}, slices.Sorted(maps.Keys(p.HTTPHeaders))...), Headers: p.headers,
 		State: p.State, Reason: p.Reason, Version: p.version, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}
 }
@@ -49,7 +55,8 @@ func (r policyRow) policy() Policy {
 	return Policy{
 		ID: r.ID, Project: r.ProjectID, Name: r.Name, Copies: r.Copies, Pieces: r.Pieces, Providers: r.Providers,
 		Wallet: r.Wallet, MaxPrice: r.MaxPrice, DurationEpochs: r.DurationEpochs, StartDelayEpochs: r.StartDelayEpochs,
-		Verified: r.Verified, DeleteCARAfter: r.DeleteCARAfter, State: r.State, Reason: r.Reason, version: r.Version,
+		Verified: r.Verified, DeleteCARAfter: r.DeleteCARAfter,
+		URLTemplate: r.URLTemplate, HTTPHeaders: hidden(r.HeaderNames), headers: r.Headers, State: r.State, Reason: r.Reason, version: r.Version,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }
@@ -322,6 +329,7 @@ type attempt struct {
 	Failures    int       `bun:"failures"`
 	NextAttempt time.Time `bun:"next_attempt_at"`
 	Reason      string    `bun:"reason"`
+	FetchURL    string    `bun:"fetch_url"` // from where the piece was not to be had, if that was it
 }
 
 // attemptsAt returns what went wrong about a piece, by provider.
@@ -348,11 +356,32 @@ func failuresAt(ctx context.Context, q bun.IDB, piece int64, provider string) (n
 func saveAttempt(ctx context.Context, tx *db.Tx, a attempt) error {
 	_, err := tx.NewInsert().Model(&a).On("CONFLICT (piece_id, provider) DO UPDATE").
 		Set("failures = EXCLUDED.failures").Set("next_attempt_at = EXCLUDED.next_attempt_at").Set("reason = EXCLUDED.reason").
+		Set("fetch_url = EXCLUDED.fetch_url").
 		Returning("NULL").Exec(ctx)
 	return fault.Wrap(err, "note attempt at piece %d with %s", a.PieceID, a.Provider)
 }
 
-func forgetAttempt(ctx context.Context, tx *db.Tx, piece int64, provider string) error {
-	_, err := tx.NewDelete().Model((*attempt)(nil)).Where("piece_id = ? AND provider = ?", piece, provider).Exec(ctx)
-	return fault.Wrap(err, "forget attempts at piece %d with %s", piece, provider)
+// fetchFailures returns how often in a row, one attempt after the other, a
+// piece was not to be had from an outside URL, whoever tried. Attempts that were
+// made at once are one.
+func fetchFailures(ctx context.Context, tx *db.Tx, piece int64, url string, now time.Time) (n int, err error) {
+	err = tx.NewSelect().Model((*attempt)(nil)).ColumnExpr("CAST(COALESCE(MAX(failures), 0) AS BIGINT)").
+		Where("piece_id = ? AND fetch_url = ? AND next_attempt_at <= ?", piece, url, now).Scan(ctx, &n)
+	return n, fault.Wrap(err, "attempts to fetch piece %d", piece)
+}
+
+// forgetAttempt takes back what a proven deal disproves: that its provider
+// failed about the piece, and that the piece is not where it was fetched.
+func forgetAttempt(ctx context.Context, tx *db.Tx, d Deal) error {
+	_, err := tx.NewDelete().Model((*attempt)(nil)).
+		Where("piece_id = ? AND (provider = ? OR fetch_url <> '' AND fetch_url = ?)", d.Piece, d.Provider, d.URL).Exec(ctx)
+	return fault.Wrap(err, "forget attempts at piece %d with %s", d.Piece, d.Provider)
+}
+
+// forgetFetches takes back that pieces of a policy were not to be had from
+// where they were fetched.
+func forgetFetches(ctx context.Context, tx *db.Tx, policy int64) error {
+	_, err := tx.NewDelete().Model((*attempt)(nil)).
+		Where("fetch_url <> '' AND piece_id IN (SELECT piece_id FROM deal_target WHERE policy_id = ?)", policy).Exec(ctx)
+	return fault.Wrap(err, "forget attempts to fetch the pieces of policy %d", policy)
 }

@@ -313,7 +313,7 @@ func (t *tracker) advance(ctx context.Context, d Deal, v verdict) error {
 		if err := t.move(ctx, tx, &d, v.state, o); err != nil || !proven {
 			return err
 		}
-		if err := forgetAttempt(ctx, tx, d.Piece, d.Provider); err != nil || p.ID == 0 {
+		if err := forgetAttempt(ctx, tx, d); err != nil || p.ID == 0 {
 			return err
 		}
 		return t.providers.Observe(ctx, tx, provider.Observation{

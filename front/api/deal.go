@@ -64,6 +64,7 @@ func dealOf(d deal.Deal) client.Deal {
 	return client.Deal{
 		ID: d.ID, UUID: d.UUID, Policy: d.Policy, Piece: d.Piece, PieceCID: d.PieceCID, Provider: d.Provider, Market: d.Market,
 		Client: d.Client, State: string(d.State), Reason: d.Reason, ProposalCID: d.ProposalCID, PublishCID: d.PublishCID,
-		DealID: d.DealID, StartEpoch: d.StartEpoch, EndEpoch: d.EndEpoch, Price: d.Price, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+		DealID: d.DealID, StartEpoch: d.StartEpoch, EndEpoch: d.EndEpoch, Price: d.Price,
+		URL: d.URL, Outside: d.Outside, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
 }

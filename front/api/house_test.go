@@ -158,7 +158,7 @@ func (h *house) services() api.Services {
 	s.Providers = provider.New(h.db, jobs, lotus, peers, time.Now, rand.Reader, quiet, provider.Settings{Interval: time.Hour})
 	server := httptest.NewServer(http.HandlerFunc(h.servePiece))
 	t.Cleanup(server.Close)
-	s.Deals = deal.New(h.db, jobs, s.Pieces, s.Providers, deal.NewMK12(peers, keys), lotus, keys, links{server.URL}, time.Now, rand.Reader, quiet,
+	s.Deals = deal.New(h.db, jobs, s.Pieces, s.Providers, deal.NewMK12(peers, keys), lotus, keys, links{server.URL}, letter{}, time.Now, rand.Reader, quiet,
 		deal.Settings{Interval: 50 * time.Millisecond, Silence: time.Minute, Backoff: time.Minute, FinalityEpochs: 2})
 	s.Contents = content.New(h.db, blocks, s.Pieces, s.Deals, time.Now, quiet, content.Settings{
 		BucketSize: 1 << 40, BucketContents: 1000, BucketAge: time.Hour, Lease: time.Minute, Interval: time.Second,

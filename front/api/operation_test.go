@@ -3,8 +3,10 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -305,6 +307,7 @@ func (j *journey) createPolicy(ctx context.Context) {
 	j.refused(errOf(j.c.CreatePolicy(ctx, client.NewPolicy{Copies: 1000, MaxPrice: "0"})), 400, client.KindInvalid)
 	j.policy = got(j.c.CreatePolicy(ctx, client.NewPolicy{Name: "two", Copies: 2, MaxPrice: "0", StartDelayEpochs: 2000}))(j.T)
 	j.equal(j.policy.State, "active")
+	j.equal(j.policy.URLTemplate, "")
 }
 
 func (j *journey) listPolicies(ctx context.Context) {
@@ -347,6 +350,9 @@ func (j *journey) listDeals(ctx context.Context) {
 
 func (j *journey) getDeal(ctx context.Context) {
 	d := got(j.c.Deal(ctx, j.deal.UUID))(j.T)
+	if !strings.HasSuffix(d.URL, "/piece/"+d.PieceCID) || d.Outside {
+		j.Errorf("fetched from %s", d.URL)
+	}
 	if n := len(d.Observations); n < 3 || d.Observations[n-1].To != "active" {
 		j.Errorf("%+v", d)
 	}
@@ -395,6 +401,14 @@ func (j *journey) updatePolicy(ctx context.Context) {
 	p := got(j.c.UpdatePolicy(ctx, j.policy.ID, client.PolicyChange{Copies: &copies}))(j.T)
 	if p.Copies != 1 || p.Name != "two" {
 		j.Errorf("%+v", p)
+	}
+	template, bad, headers := "https://cdn.example/{piece_cid}.car", "https://cdn.example/", client.Headers{"authorization": "Bearer tell-nobody"}
+	j.refused(errOf(j.c.UpdatePolicy(ctx, p.ID, client.PolicyChange{URLTemplate: &bad})), 400, client.KindInvalid)
+	j.refused(errOf(j.c.UpdatePolicy(ctx, p.ID, client.PolicyChange{HTTPHeaders: &headers})), 400, client.KindInvalid)
+	got(j.c.UpdatePolicy(ctx, p.ID, client.PolicyChange{URLTemplate: &template, HTTPHeaders: &headers}))(j.T)
+	_, text := j.call(http.MethodGet, fmt.Sprintf("/v1/policies/%d", p.ID), j.secret, nil)
+	if !bytes.Contains(text, []byte(`"url_template":"`+template+`","http_headers":{"Authorization":"***"}`)) || bytes.Contains(text, []byte("tell-nobody")) {
+		j.Errorf("%s", text)
 	}
 }
 

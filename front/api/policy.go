@@ -34,6 +34,7 @@ func (d *door) policyRoutes() {
 			Name: in.Body.Name, Copies: in.Body.Copies, Pieces: in.Body.Pieces, Providers: in.Body.Providers, Wallet: in.Body.Wallet,
 			MaxPrice: in.Body.MaxPrice, DurationEpochs: in.Body.DurationEpochs, StartDelayEpochs: in.Body.StartDelayEpochs,
 			Verified: in.Body.Verified, DeleteCARAfter: in.Body.DeleteCARAfter,
+			URLTemplate: in.Body.URLTemplate, HTTPHeaders: in.Body.HTTPHeaders,
 		})
 		return d.policy(ctx, p, err)
 	})
@@ -46,7 +47,8 @@ func (d *door) policyRoutes() {
 	})
 	add(d, route{
 		id: "updatePolicy", method: http.MethodPatch, path: "/v1/policies/{id}", tag: "policy", scope: account.WriteDeal,
-		summary: "Change a policy", detail: "What is left out stays. Deals already made stay as they are.",
+		summary: "Change a policy", detail: "What is left out stays. Deals already made stay as they are. " +
+			"Where `url_template` or `http_headers` are given, providers that could not fetch a piece are asked again at once.",
 	}, func(ctx context.Context, g account.Grant, in *policyChange) (*body[client.Policy], error) {
 		p, err := d.Deals.UpdatePolicy(ctx, g.Project, in.ID, deal.Change(in.Body))
 		return d.policy(ctx, p, err)
@@ -115,7 +117,7 @@ func (d *door) policy(ctx context.Context, p deal.Policy, err error) (*body[clie
 	return &body[client.Policy]{client.Policy{
 		ID: p.ID, Name: p.Name, Copies: p.Copies, Pieces: list(p.Pieces), Providers: list(p.Providers), Wallet: p.Wallet,
 		MaxPrice: p.MaxPrice, DurationEpochs: p.DurationEpochs, StartDelayEpochs: p.StartDelayEpochs, Verified: p.Verified, DeleteCARAfter: p.DeleteCARAfter,
-		State: string(p.State), Reason: p.Reason, Status: client.PolicyStatus(status), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
+		URLTemplate: p.URLTemplate, HTTPHeaders: p.HTTPHeaders, State: string(p.State), Reason: p.Reason, Status: client.PolicyStatus(status), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}}, nil
 }
 
