@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/bits"
 	"net/http"
 	"os"
 	"syscall"
@@ -37,6 +39,9 @@ func (c *commpCmd) Run(call *call) error {
 			return fault.New(fault.Invalid, "--verify: %w", err)
 		}
 	}
+	if err := c.checkPadded(); err != nil {
+		return err
+	}
 	in, size, err := c.open(call)
 	if err != nil {
 		return err
@@ -46,6 +51,9 @@ func (c *commpCmd) Run(call *call) error {
 	p := call.progress("hashing", size)
 	_, err = io.Copy(w, p.reader(call.ctx, in))
 	p.done()
+	if err != nil && isURL(c.File) {
+		return err // which names it
+	}
 	if err != nil {
 		return fault.Wrap(err, "read %s", c.File)
 	}
@@ -59,6 +67,12 @@ func (c *commpCmd) Run(call *call) error {
 	}
 	fmt.Fprintf(call.out, "piece CID     %s\npiece CID v1  %s\nsize          %d bytes\npadded size   %d bytes\n",
 		a.PieceCID, a.PieceCIDv1, a.RawSize, a.PaddedSize)
+	if a.Verified {
+		fmt.Fprintln(call.out, "verified      it is the piece of --verify")
+	}
+	if a.RawSize == 0 {
+		fmt.Fprintf(call.err, "note: %s: is empty; this is the commitment of zeros, which no provider takes\n", c.File)
+	}
 	return nil
 }
 
@@ -76,7 +90,7 @@ func (c *commpCmd) open(call *call) (in io.ReadCloser, size int64, err error) {
 		}
 		return s, max(s.Size(), 0), nil
 	}
-	f, err := openRegular(c.File)
+	f, err := openInput(call.ctx, c.File)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -84,6 +98,20 @@ func (c *commpCmd) open(call *call) (in io.ReadCloser, size int64, err error) {
 		size = info.Size()
 	}
 	return f, size, nil
+}
+
+// checkPadded refuses sizes of pieces that there are none of before anything is
+// read.
+func (c *commpCmd) checkPadded() error {
+	n := uint64(c.Padded)
+	if n == 0 || n >= 128 && n <= commp.MaxPaddedSize && n&(n-1) == 0 {
+		return nil
+	}
+	if n < 128 || n > commp.MaxPaddedSize {
+		return fault.New(fault.Invalid, "--padded: no piece has %d bytes; the smallest has 128, the largest %d", n, uint64(commp.MaxPaddedSize))
+	}
+	below := uint64(1) << (bits.Len64(n) - 1)
+	return fault.New(fault.Invalid, "--padded: %s is no power of two; near are %s and %s", size(int64(n)), size(int64(below)), size(int64(2*below)))
 }
 
 // piece is the piece that is asked for: of the size of --padded, or of the
@@ -112,6 +140,33 @@ func (c *commpCmd) piece(w *commp.Writer) (commp.Piece, error) {
 
 func (c *commpCmd) is(p commp.Piece) bool {
 	return c.Verify == p.CIDv2.String() || c.Verify == p.CIDv1.String()
+}
+
+// openInput opens what may be a pipe with a name, too, whose writer an
+// interrupted command does not wait for: then a goroutine is left behind that
+// goes with the process.
+func openInput(ctx context.Context, path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil || info.Mode().Type() != fs.ModeNamedPipe {
+		return openRegular(path)
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(path)
+		done <- opened{f, pathFault(path, err)}
+	}()
+	select {
+	case o := <-done:
+		if o.f != nil {
+			context.AfterFunc(ctx, func() { _ = o.f.Close() })
+		}
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // openRegular opens a file for reading and refuses what is none.

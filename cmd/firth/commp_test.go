@@ -2,13 +2,18 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/firth-project/firth/base/commp"
+	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/client"
 )
 
 // A connection that breaks costs a request, not the work that was done.
@@ -41,5 +46,34 @@ func TestCommPOfURL(t *testing.T) {
 	}
 	if len(ranges) != 2 || ranges[1] != "bytes=400000-" {
 		t.Errorf("asked for %q", ranges)
+	}
+}
+
+// What cannot be is refused before anything is read.
+func TestCommPRefusesSizes(t *testing.T) {
+	for padded, says := range map[client.Size]string{
+		3 << 20: "near are 2.0 MiB and 4.0 MiB", 100: "the smallest has 128",
+	} {
+		c := &call{ctx: t.Context(), stdio: stdio{in: iotest.ErrReader(errors.New("it was read"))}}
+		err := (&commpCmd{File: "-", Padded: padded}).Run(c)
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%d: %v", padded, err)
+		}
+	}
+}
+
+// An import is asked for by file or by address, in whichever way that is written.
+func TestPlacesOfCARs(t *testing.T) {
+	here, err := filepath.Abs("x.car")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"x.car": here, "./x.car/": here, "HTTPS://h/x.car": "https://h/x.car", "file:///a/b%20c.car": "/a/b c.car", "file://localhost/x": "/x",
+		"/a/b://c": "/a/b:/c", "": "", "-": "", "file://host/x": "", "file://": "", "s3://b/x.car": "",
+	} {
+		if got, err := ofNode(name); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", name, got, err)
+		}
 	}
 }

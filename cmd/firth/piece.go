@@ -18,8 +18,9 @@ type pieceCmd struct {
 	Show pieceShowCmd `cmd:"" help:"Show one piece."`
 	Get  pieceGetCmd  `cmd:"" help:"Get a piece's CAR, its commitment verified."`
 
-	Import pieceImportCmd `cmd:"" help:"Let CARs that you have become pieces."`
-	Verify pieceVerifyCmd `cmd:"" help:"Have the node read a piece again and name what of it is damaged; exit code 4 if something is."`
+	Import  pieceImportCmd  `cmd:"" help:"Let CARs that you have become pieces."`
+	Imports pieceImportsCmd `cmd:"" help:"List imports: what is being read, and what became of it."`
+	Verify  pieceVerifyCmd  `cmd:"" help:"Have the node read a piece again and name what of it is damaged; exit code 4 if something is."`
 }
 
 type pieceLsCmd struct {
@@ -78,7 +79,7 @@ func (v *pieceVerifyCmd) Run(call *call) error {
 			return err
 		}
 		if !check.OK {
-			return fault.New(fault.Conflict, "piece %s: is damaged in %d places", check.PieceCID, int64(len(check.Damaged))+check.More)
+			return fault.New(fault.Conflict, "piece %s: is damaged in %s", check.PieceCID, count(int64(len(check.Damaged))+check.More, "place"))
 		}
 		return nil
 	})
@@ -115,7 +116,7 @@ func (v *pieceVerifyCmd) print(call *call, check client.PieceCheck) error {
 			}
 		}
 		if d.More > 0 {
-			if _, err := fmt.Fprintf(call.out, "  and %d more blocks\n", d.More); err != nil {
+			if _, err := fmt.Fprintf(call.out, "  and %s more\n", count(d.More, "block")); err != nil {
 				return err
 			}
 		}
@@ -214,7 +215,7 @@ func (g *pieceGetCmd) copy(ctx context.Context, call *call, cl *client.Client, p
 		return n, fault.Wrap(err, "get piece %s", p.PieceCID)
 	}
 	if got := sum.CIDv2.String(); got != p.PieceCID || sum.CIDv1.String() != p.PieceCIDv1 {
-		return n, fault.New(fault.Unavailable, "piece %s: the bytes that came have the commitment %s; ask again", p.PieceCID, got)
+		return n, fault.New(fault.Unavailable, "piece %s: the bytes that came have the commitment %s; `firth piece verify` names what is damaged where they come from", p.PieceCID, got)
 	}
 	return n, nil
 }

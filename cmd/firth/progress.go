@@ -50,6 +50,31 @@ func (p *progress) add(n int64) {
 	}
 }
 
+// to sets how far a read is, and of how much, 0 where nobody knows yet.
+func (p *progress) to(total, done int64) {
+	if p.bar == nil {
+		return
+	}
+	if total > 0 {
+		p.bar.ChangeMax64(max(total, done))
+	}
+	_ = p.bar.Set64(done)
+}
+
+// describe says what is being read now.
+func (p *progress) describe(label string) {
+	if p.bar != nil {
+		p.bar.Describe(label)
+	}
+}
+
+// hide clears the line, so that another may be printed in its place.
+func (p *progress) hide() {
+	if p != nil && p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
 func (p *progress) done() {
 	if p.bar != nil {
 		_ = p.bar.Finish()

@@ -401,7 +401,7 @@ func (s *Service) noteOf(ctx context.Context, p Piece) (string, error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("its root %s is none of its %d blocks; if the CAR should hold it, it is cut off", p.Root, p.Blocks), nil
+	return fmt.Sprintf("its root %s is not among its blocks; if the CAR should hold it, it is cut off", p.Root), nil
 }
 
 // attend renews the lease of an import and notes how far it is, until stop. The

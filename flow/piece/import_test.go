@@ -241,7 +241,7 @@ func TestImportSaysWhatCameOfIt(t *testing.T) {
 			copy  bool
 			known bool
 			note  string
-		}{{car, false, false, ""}, {car, true, true, ""}, {part, false, false, bs[2].Cid().String() + " is none of its 2 blocks"}, {part, false, true, "none of its 2"}} {
+		}{{car, false, false, ""}, {car, true, true, ""}, {part, false, false, bs[2].Cid().String() + " is not among its blocks"}, {part, false, true, "not among"}} {
 			im := h.imported(piece.NewImport{Place: put(t, "x.car", c.car), Copy: c.copy})
 			if im.State != piece.ImportDone || im.Known != c.known || !strings.Contains(im.Note, c.note) || (c.note == "") != (im.Note == "") || im.FaultKind != "" {
 				t.Errorf("%+v", im)
