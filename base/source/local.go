@@ -21,10 +21,11 @@ type local struct {
 	dir  *os.File // the root, open: paths are looked up from it and never leave it
 	// patience is how long a listing waits for the system to say anything at all.
 	patience time.Duration
+	guard    *guard // makes the calls that read files; nil where they are sure to return
 }
 
 // openLocal opens a tree, if it answers in time.
-func openLocal(ctx context.Context, path string, patience time.Duration) (*local, error) {
+func openLocal(ctx context.Context, path string, patience, stall time.Duration) (*local, error) {
 	type opened struct {
 		l   *local
 		err error
@@ -40,6 +41,9 @@ func openLocal(ctx context.Context, path string, patience time.Duration) (*local
 	case a := <-answer:
 		if a.err == nil {
 			a.l.patience = patience
+			if mayHang(a.l.root) {
+				a.l.guard = &guard{limit: stall}
+			}
 		}
 		return a.l, a.err
 	case <-ctx.Done():
@@ -117,10 +121,21 @@ func (l *local) only(context.Context, string) ([]entry, error) {
 
 func (l *local) close() error { return l.dir.Close() }
 
-func (l *local) open(_ context.Context, path, id string) (content, Item, error) {
+func (l *local) open(ctx context.Context, path, id string) (content, Item, error) {
 	if !wellFormed(path) || l.file != "" && path != l.file {
 		return nil, Item{}, fault.New(fault.NotFound, "not in this source")
 	}
+	if l.guard != nil {
+		return l.openGuarded(ctx, path, id)
+	}
+	f, item, err := l.openHere(path, id)
+	if err != nil {
+		return nil, Item{}, err
+	}
+	return f, item, nil
+}
+
+func (l *local) openHere(path, id string) (*localFile, Item, error) {
 	f, err := l.openRaw(path)
 	if err != nil {
 		return nil, Item{}, localFault(err)

@@ -14,6 +14,7 @@ type settings struct {
 	retries int           // "retries": how often one request is tried again
 	timeout time.Duration // "timeout": without a byte, after which a connection counts as dropped
 	wait    time.Duration // "retry_wait": before the first retry; doubles with each
+	stall   time.Duration // "stall": without a byte, after which a read of a mount counts as lost
 	ordered bool          // "ordered": a bucket lists its keys in byte order
 }
 
@@ -36,7 +37,7 @@ var allowed = map[string]string{
 // readOptions splits a Spec's options into ours and those of the back end,
 // where what the URL says is the default.
 func readOptions(p place, given map[string]string) (settings, map[string]string, error) {
-	set := settings{retries: 8, timeout: time.Minute, wait: 250 * time.Millisecond, ordered: true}
+	set := settings{retries: 8, timeout: time.Minute, stall: 5 * time.Minute, wait: 250 * time.Millisecond, ordered: true}
 	options := map[string]string{}
 	for name, value := range p.options {
 		options[name] = value
@@ -52,7 +53,7 @@ func readOptions(p place, given map[string]string) (settings, map[string]string,
 		}
 		if !slices.Contains(may, name) {
 			slices.Sort(may)
-			return set, nil, fault.New(fault.Invalid, "option %q: unknown here: use retries, timeout, retry_wait%s", name, listed(may))
+			return set, nil, fault.New(fault.Invalid, "option %q: unknown here: use retries, timeout, stall, retry_wait%s", name, listed(may))
 		}
 		options[name] = value
 	}
@@ -75,16 +76,12 @@ func (s *settings) take(name, value string) (known bool, err error) {
 			return true, fault.New(fault.Invalid, "option retries=%q: give a number from 0 to 1000", value)
 		}
 		s.retries = n
-	case "timeout", "retry_wait":
+	case "timeout", "stall", "retry_wait":
 		d, err := time.ParseDuration(value)
 		if err != nil || d <= 0 || d > 24*time.Hour {
 			return true, fault.New(fault.Invalid, "option %s=%q: give a duration such as 30s or 5m, at most 24h", name, value)
 		}
-		if name == "timeout" {
-			s.timeout = d
-		} else {
-			s.wait = d
-		}
+		*map[string]*time.Duration{"timeout": &s.timeout, "stall": &s.stall, "retry_wait": &s.wait}[name] = d
 	case "ordered":
 		b, err := strconv.ParseBool(value)
 		if err != nil {

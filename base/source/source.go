@@ -54,7 +54,7 @@ func openTree(ctx context.Context, spec Spec) (tree, error) {
 	}
 	switch p.kind {
 	case "local":
-		return openLocal(ctx, p.path, settings.timeout)
+		return openLocal(ctx, p.path, settings.timeout, settings.stall)
 	case "http":
 		return openWeb(ctx, p.path, options, settings)
 	}
@@ -84,7 +84,10 @@ func (s *Source) Walk(ctx context.Context, after string, f Filter, visit func(It
 // says that the file has changed since. NotFound says that it is gone,
 // Forbidden that it may not be read, Unavailable that the source did not answer
 // after the retries, Invalid that the path names something else than a file.
-// Reads of a remote file end when ctx does.
+// Reads of a remote file end when ctx does, and so do those of a file on a mount
+// that may stop to answer (a network's, FUSE): a read that brings no byte for
+// the option "stall", 5 minutes, is Unavailable. At most 32 calls of a source
+// that never came back are left behind; then it is Unavailable at once.
 func (s *Source) Open(ctx context.Context, path string, id string) (*File, error) {
 	c, item, err := s.tree.open(naming(ctx, "%q", path), path, id)
 	if err != nil {

@@ -15,7 +15,7 @@ type Spec struct {
 	// sftp://user@host:port/path, webdav+http://… and webdav+https://….
 	URL string
 	// Options are credentials and settings by rclone's names for the backend
-	// ("access_key_id", "endpoint", "pass"), and ours: "retries" and "timeout".
+	// ("access_key_id", "endpoint", "pass"), and ours: "retries", "timeout", "stall".
 	// They may hold secrets: String and the log show their names alone.
 	Options map[string]string
 }

@@ -34,6 +34,7 @@ var guests = []guest{
 	{"github.com/filecoin-project/go-fil-commp-hashhash", []string{"base/commp", "bench"}, "the peer is an oracle, never in the product"},
 	{"github.com/filecoin-project/go-data-segment", []string{"base/commp"}, "the peer is an oracle, never in the product"},
 	{"github.com/minio/minio-go", []string{"base/blob/s3", "base/blob/blobtest"}, "S3 stops at blob"},
+	{"github.com/aws/aws-sdk-go-v2/aws/transport/http", []string{"base/blob/s3", "base/source", "front/s3"}, "how long a bucket's server wants to be left alone is in its answer"},
 	{"github.com/aws", []string{"base/blob/s3", "base/source/sourcetest", "front/s3"}, "S3 stops at blob and its door"},
 	{"github.com/rclone/rclone", []string{"base/source"}, "source hides where datasets come from"},
 	{"github.com/versity/versitygw", []string{"front/s3", "base/source/sourcetest"}, "one S3 door, and the same server behind tests of sources"},
