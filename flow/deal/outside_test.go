@@ -272,3 +272,40 @@ func TestOutsideSecretLost(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// A proposal that was kept before they were sealed is sent as it is; one that
+// does not open any more ends its deal, for another to be made.
+func TestKeptProposals(t *testing.T) {
+	t.Parallel()
+	for name, kept := range map[string]func(request []byte) (again []byte, sealed bool){
+		"in clear":  func(request []byte) ([]byte, bool) { plain, _ := letter{}.Open(request); return plain, false },
+		"another's": func([]byte) ([]byte, bool) { return []byte("what"), true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, dbtest.SQLite, devnet.Config{Providers: 1})
+			w.index()
+			died := make(chan struct{})
+			first := w.run(&dying{Market: w.market, died: died}, true)
+			w.policy(deal.Policy{Copies: 1})
+			plan := w.pack(3000)
+			<-died
+			first.stop()
+			w.must(w.db.Tx(w.ctx, func(ctx context.Context, tx *db.Tx) error {
+				var request []byte
+				if err := tx.NewRaw("SELECT request FROM deal").Scan(ctx, &request); err != nil {
+					return err
+				}
+				again, sealed := kept(request)
+				_, err := tx.NewRaw("UPDATE deal SET request = ?, request_sealed = ?", again, sealed).Exec(ctx)
+				return err
+			}))
+			w.run(w.market, false)
+			w.copies(plan, 1)
+			failed := w.deals(deal.Filter{State: deal.Failed})
+			if name == "in clear" && len(failed) != 0 || name != "in clear" && (len(failed) != 1 || !strings.Contains(failed[0].Reason, "signed proposal does not open")) {
+				t.Errorf("deals:\n%s", w.show())
+			}
+		})
+	}
+}
