@@ -97,11 +97,12 @@ type packing struct {
 	kept   bool   // the home stays
 	line   *waiting
 	pieces int64
-	told   int64 // chunks whose pieces were printed
+	told   int64     // chunks whose pieces were printed
+	waited time.Time // the next try of a source that was told last
 }
 
 func (c *packCmd) Run(call *call) (err error) {
-	url, err := c.look(call.ctx)
+	url, err := c.look(call)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (c *packCmd) Run(call *call) (err error) {
 }
 
 // look returns the source as the home is to remember it, if it can be read.
-func (c *packCmd) look(ctx context.Context) (string, error) {
+func (c *packCmd) look(call *call) (string, error) {
 	if c.Workers < 0 {
 		return "", fault.New(fault.Invalid, "--workers is %d; leave it out or give a number above 0", c.Workers)
 	}
@@ -171,7 +172,11 @@ func (c *packCmd) look(ctx context.Context) (string, error) {
 		hasty.Options = map[string]string{"retries": "2"}
 		maps.Copy(hasty.Options, c.Option)
 	}
-	s, err := src.Open(ctx, hasty)
+	s, err := src.Open(src.OnWait(call.ctx, func(w src.Wait) {
+		if w.Reason != nil {
+			call.tellWait(w.String(), w.Next)
+		}
+	}), hasty)
 	if err != nil {
 		return "", err
 	}
@@ -298,8 +303,10 @@ func (p *packing) follow(ctx context.Context, id int64) error {
 		switch {
 		case prep.State == dataset.Complete:
 			return nil
-		case prep.State == dataset.Failed || prep.Reason != "":
+		case prep.State == dataset.Failed || prep.Reason != "" && prep.Attempt > 0:
 			return p.failed(prep.Fault, prep.Reason)
+		case prep.Reason != "":
+			p.waits(prep.Reason, prep.NextAttempt)
 		}
 		if p.line.bar != nil {
 			if err := p.show(ctx, id); err != nil {
@@ -325,6 +332,9 @@ func (p *packing) tell(ctx context.Context, id int64) error {
 		for _, c := range page {
 			if c.State == dataset.ChunkFailed {
 				return p.failed(c.Fault, c.Reason)
+			}
+			if c.State == dataset.ChunkPacking && c.Reason != "" {
+				p.waits(c.Reason, c.NextAttempt)
 			}
 			if c.State != dataset.ChunkPacked {
 				return nil

@@ -74,6 +74,7 @@ type Preparation struct {
 	Stage       Stage
 	Reason      string     // why it failed, or what it waits for
 	Fault       fault.Kind // of the reason, where there is one
+	Attempt     int64      // failures in a row; 0 with a reason is a source that is being waited for
 	NextAttempt *time.Time // when it goes on by itself after a failure
 	Files       int64      // regular files and links found so far
 	Bytes       int64      // bytes of the regular files

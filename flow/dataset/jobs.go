@@ -8,6 +8,7 @@ import (
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
+	"github.com/firth-project/firth/base/source"
 )
 
 // preparationArgs name the preparation to work on.
@@ -90,9 +91,9 @@ func (s *Service) pauseAfter(n int64) time.Duration {
 func (s *Service) Changes() (changed <-chan struct{}, stop func()) { return s.db.Wait(topic) }
 
 // while runs work with a ctx that ends with errRest when look says that it is
-// no longer wanted. look is asked after every change of the package's rows and
-// at least every Interval.
-func (s *Service) while(ctx context.Context, look func(context.Context) (bool, error), work func(context.Context) error) error {
+// no longer wanted. look is asked after every change of the package's rows, when
+// a source begins to be waited for, and at least every Interval.
+func (s *Service) while(ctx context.Context, t *trouble, look func(context.Context) (bool, error), work func(context.Context) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	woken, stop := s.db.Wait(topic)
 	watching := make(chan struct{})
@@ -110,11 +111,12 @@ func (s *Service) while(ctx context.Context, look func(context.Context) (bool, e
 			case <-ctx.Done():
 				return
 			case <-woken:
+			case <-t.nudge:
 			case <-tick.C:
 			}
 		}
 	}()
-	err := work(ctx)
+	err := work(source.OnWait(ctx, t.note))
 	cause := context.Cause(ctx)
 	end(nil)
 	stop()
@@ -132,11 +134,15 @@ func (s *Service) runStage(ctx context.Context, id int64, work func(context.Cont
 	if err != nil || !row.State.works() {
 		return err
 	}
+	t := s.newTrouble(row.Reason != "" && row.Attempt == 0)
 	look := func(ctx context.Context) (bool, error) {
 		now, err := rowOfPreparation(ctx, s.db.Read(), id)
-		return now.State.works(), err
+		if err != nil || !now.State.works() {
+			return err != nil, err
+		}
+		return true, s.tellStage(ctx, now, t)
 	}
-	err = s.while(ctx, look, func(ctx context.Context) error { return work(ctx, &row) })
+	err = s.while(ctx, t, look, func(ctx context.Context) error { return work(ctx, &row) })
 	switch {
 	case err == nil, errors.Is(err, errRest):
 		return nil

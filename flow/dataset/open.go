@@ -29,9 +29,9 @@ const lookAgain = 5 * time.Second
 // origin names a source in the indexes of pieces.
 func origin(id int64) string { return "source/" + strconv.FormatInt(id, 10) }
 
-// opened returns a source ready to be read. One that is not there is
-// Unavailable: a disk that is not mounted, perhaps, and no reason to skip all
-// of its files.
+// opened returns a source ready to be read. One on this machine that is not
+// there is Unavailable: a disk that is not mounted, perhaps, and no reason to
+// skip all of its files.
 func (s *Service) opened(ctx context.Context, id int64) (*source.Source, error) {
 	s.mu.Lock()
 	kept, ok := s.sources[id]
@@ -78,8 +78,8 @@ func (s *Service) connect(ctx context.Context, row sourceRow) (*source.Source, e
 			return nil, fault.Wrap(err, "options of source %d", row.ID)
 		}
 	}
-	src, err := source.Open(context.WithoutCancel(ctx), spec) // kept longer than this job
-	if fault.Is(err, fault.NotFound) {
+	src, err := source.Open(ctx, spec)
+	if _, here := spec.Local(); here && fault.Is(err, fault.NotFound) { // a disk may be mounted yet; a server knows what it has
 		err = fault.Mark(fault.Unavailable, err)
 	}
 	return src, err

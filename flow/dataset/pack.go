@@ -289,7 +289,7 @@ func (k *packing) commit(ctx context.Context, tx *db.Tx, made []pack.Made, root,
 		pieces = append(pieces, piece.ID)
 	}
 	err := c.update(ctx, tx, []ChunkState{ChunkPacking}, c.Epoch, now,
-		"state = ?, outcome = ?, pieces = ?, cars = ?, root = ?, skipped = ?, done_files = ?, done_bytes = ?, attempt = 0, finished_at = ?",
+		"state = ?, outcome = ?, pieces = ?, cars = ?, root = ?, skipped = ?, done_files = ?, done_bytes = ?, reason = '', attempt = 0, next_attempt_at = NULL, finished_at = ?",
 		ChunkPacked, outcome, asText(pieces), asText(cars), root, skipped, files, bytes, now)
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (s *Service) Pause(ctx context.Context, project, id int64) (Preparation, er
 		if row.State == Paused {
 			return nil
 		}
-		if err := row.update(ctx, tx, []State{Active, Failed}, s.now(), "state = ?", Paused); err != nil {
+		if err := row.update(ctx, tx, []State{Active, Failed}, s.now(), "state = ?, reason = '', next_attempt_at = NULL", Paused); err != nil {
 			return err
 		}
 		return announce(ctx, tx, *row, "paused")

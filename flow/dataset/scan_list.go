@@ -253,6 +253,6 @@ func (s *Service) enqueueBefore(ctx context.Context, tx *db.Tx, p preparationRow
 // tellScan writes how much a scan has come across.
 func (s *Service) tellScan(ctx context.Context, row *preparationRow, f found) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
-		return row.update(ctx, tx, []State{Active, Failed}, s.now(), "files = ?, bytes = ?, carried = ?", f.Files, f.Bytes, f.Carried)
+		return row.update(ctx, tx, []State{Active, Failed}, s.now(), "files = ?, bytes = ?, carried = ?, reason = '', next_attempt_at = NULL", f.Files, f.Bytes, f.Carried)
 	})
 }

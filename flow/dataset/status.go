@@ -2,14 +2,17 @@ package dataset
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/firth-project/firth/base/fault"
 )
 
 // rateWindow is how far back a rate looks.
 const rateWindow = 2 * time.Minute
 
 // Status returns what a preparation has done and has still to do, from its rows
-// alone, whoever works on it.
+// alone, whoever works on it. The reason may be that of a chunk which waits.
 func (s *Service) Status(ctx context.Context, project, preparation int64) (Status, error) {
 	row, err := preparationByID(ctx, s.db.Read(), project, preparation)
 	if err != nil {
@@ -31,6 +34,15 @@ func (s *Service) Status(ctx context.Context, project, preparation int64) (Statu
 		if n.State != ChunkRemoved {
 			st.Total.Files += n.Files
 			st.Total.Bytes += n.Bytes
+		}
+	}
+	if p := &st.Preparation; p.Reason == "" && p.State.works() {
+		c, err := waitingChunk(ctx, s.db.Read(), preparation)
+		if err != nil {
+			return st, err
+		}
+		if c.Ordinal != 0 {
+			p.Reason, p.Fault, p.NextAttempt = fmt.Sprintf("chunk %d: %s", c.Ordinal, c.Reason), fault.KindNamed(c.Fault), utc(c.NextAttempt)
 		}
 	}
 	return st, s.pace(ctx, &st)

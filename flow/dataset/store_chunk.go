@@ -132,6 +132,17 @@ func countChunks(ctx context.Context, q bun.IDB, preparation int64) ([]stateCoun
 	return counts, fault.Wrap(err, "count the chunks of preparation %d", preparation)
 }
 
+// waitingChunk returns the first chunk that has a reason and a next attempt, by
+// its ordinal; one of ordinal 0 if there is none.
+func waitingChunk(ctx context.Context, q bun.IDB, preparation int64) (row chunkRow, err error) {
+	err = q.NewSelect().Model(&row).Where("preparation_id = ? AND state IN (?) AND next_attempt_at IS NOT NULL AND reason <> ''",
+		preparation, bun.List([]ChunkState{ChunkPacking, ChunkFailed})).Order("ordinal").Limit(1).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return chunkRow{}, nil
+	}
+	return row, fault.Wrap(err, "waiting chunks of preparation %d", preparation)
+}
+
 // recentChunks returns chunks that were worked on since a time.
 func recentChunks(ctx context.Context, q bun.IDB, preparation int64, since time.Time) ([]chunkRow, error) {
 	var rows []chunkRow

@@ -90,7 +90,7 @@ type restMark struct {
 func (r preparationRow) preparation() Preparation {
 	return Preparation{
 		ID: r.ID, Project: r.ProjectID, Dataset: r.DatasetID, Ordinal: r.Ordinal, State: r.State, Stage: r.Stage,
-		Reason: r.Reason, Fault: fault.KindNamed(r.Fault), NextAttempt: utc(r.NextAttempt), Files: r.Files, Bytes: r.Bytes, Carried: r.Carried, Skipped: r.Skipped,
+		Reason: r.Reason, Fault: fault.KindNamed(r.Fault), Attempt: r.Attempt, NextAttempt: utc(r.NextAttempt), Files: r.Files, Bytes: r.Bytes, Carried: r.Carried, Skipped: r.Skipped,
 		Chunks: r.Chunks, ChunksDone: r.ChunksDone, Root: r.Root, IndexRoot: r.IndexRoot, IndexPiece: r.IndexPiece,
 		StartedAt: r.StartedAt.UTC(), FinishedAt: utc(r.FinishedAt), UpdatedAt: r.UpdatedAt.UTC(),
 	}

@@ -37,8 +37,8 @@ func (s *Service) runPack(ctx context.Context, a chunkArgs) error {
 		}
 		return nil
 	}
-	m := &meter{s: s, chunk: c}
-	err = s.while(ctx, m.look, func(ctx context.Context) error { return s.packChunk(ctx, p, c, m) })
+	m := &meter{s: s, chunk: c, waits: s.newTrouble(false)}
+	err = s.while(ctx, m.waits, m.look, func(ctx context.Context) error { return s.packChunk(ctx, p, c, m) })
 	switch {
 	case err == nil:
 		return s.clearChunk(c)
@@ -80,6 +80,7 @@ func (s *Service) takeChunk(ctx context.Context, c *chunkRow) (p preparationRow,
 type meter struct {
 	s           *Service
 	chunk       chunkRow
+	waits       *trouble
 	files, done atomic.Int64
 	told        int64
 	at          time.Time
@@ -103,6 +104,9 @@ func (m *meter) look(ctx context.Context) (bool, error) {
 	if c.State != ChunkPacking || c.Epoch != m.chunk.Epoch || !p.State.works() {
 		return false, nil
 	}
+	if err := m.s.tellChunk(ctx, c, m.waits); err != nil {
+		return true, err
+	}
 	now := m.s.now()
 	if done := m.done.Load(); done != m.told && now.Sub(m.at) >= m.s.settings.Interval {
 		m.told, m.at = done, now
@@ -114,8 +118,11 @@ func (m *meter) look(ctx context.Context) (bool, error) {
 func (m *meter) write(ctx context.Context, to ChunkState) error {
 	return m.s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		c := m.chunk
-		return c.update(ctx, tx, []ChunkState{ChunkPacking}, m.chunk.Epoch, m.s.now(), "state = ?, done_files = ?, done_bytes = ?",
-			to, min(m.files.Load(), c.Files), min(m.done.Load(), c.Bytes))
+		set, args := "state = ?, done_files = ?, done_bytes = ?", []any{to, min(m.files.Load(), c.Files), min(m.done.Load(), c.Bytes)}
+		if to == ChunkWaiting {
+			set += ", reason = '', next_attempt_at = NULL"
+		}
+		return c.update(ctx, tx, []ChunkState{ChunkPacking}, m.chunk.Epoch, m.s.now(), set, args...)
 	})
 }
 
