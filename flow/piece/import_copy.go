@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/firth-project/firth/base/fault"
 )
@@ -61,6 +62,32 @@ func (c *copying) claim(from int64) error {
 	}
 	_, err = c.Seek(from, io.SeekStart)
 	return err
+}
+
+// Write implements io.Writer. On a full disk what was copied goes at once: the
+// database may stand on it, too, and has to write down that this came to nothing.
+func (c *copying) Write(b []byte) (int, error) {
+	n, err := c.File.Write(b)
+	if errors.Is(err, syscall.ENOSPC) {
+		_ = c.Truncate(0)
+		err = fault.New(fault.Exhausted, "no space is left for the copy in %s", filepath.Dir(c.Name()))
+	}
+	return n, err
+}
+
+// reserve is what a copy leaves free of its disk for all else that stands there;
+// of a small one half.
+const reserve = 256 << 20
+
+// fits refuses a copy that its disk has no room for before it is begun; size is
+// -1 where nobody knows it.
+func (c *copying) fits(size, copied int64) error {
+	free, known := freeBytes(c.File)
+	if need, room := size-copied, max(free-reserve, free/2); known && need > room {
+		return fault.New(fault.Exhausted, "%d bytes are to be copied to %s, where there is room for %d; make room, or leave the CAR where it is",
+			need, filepath.Dir(c.Name()), room)
+	}
+	return nil
 }
 
 // mover is what a blob store can do where objects are files.

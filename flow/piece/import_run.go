@@ -308,6 +308,11 @@ func (s *Service) openAt(ctx context.Context, im Import, parts []importPartRow) 
 		return nil, err
 	}
 	r.scan.hint = r.in.size
+	if r.copy != nil && r.in.size <= s.settings.payload() {
+		if err = r.copy.fits(r.in.size, r.scan.size); err != nil {
+			return nil, fault.Wrap(err, "import %s", im.Place)
+		}
+	}
 	return r, nil
 }
 
