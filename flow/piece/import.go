@@ -104,10 +104,15 @@ func IsURL(place string) bool {
 // check completes what was asked for. A file that is called like a piece is
 // that piece, or the import fails.
 func (n *NewImport) check() error {
-	if IsURL(n.Place) {
+	switch {
+	case strings.ContainsRune(n.Place, 0):
+		return fault.New(fault.Invalid, "import %.200q: has a zero byte, which no place has", n.Place)
+	case IsURL(n.Place):
 		n.Copy = true
-	} else if !filepath.IsAbs(n.Place) {
+	case !filepath.IsAbs(n.Place):
 		return fault.New(fault.Invalid, "import %.200q: is neither an absolute path nor an http(s) URL", n.Place)
+	default:
+		n.Place = filepath.Clean(n.Place) // so that one file is one place
 	}
 	if len(n.Place) > 4096 {
 		return fault.New(fault.Invalid, "import %.200q…: %d bytes, limit 4096", n.Place, len(n.Place))

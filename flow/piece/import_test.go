@@ -218,10 +218,14 @@ func TestImportRefuses(t *testing.T) {
 	if im := h.imported(piece.NewImport{Place: t.TempDir()}); !strings.Contains(im.Reason, "is a directory") || im.FaultKind != "invalid" {
 		t.Errorf("%+v", im)
 	}
-	for _, n := range []piece.NewImport{{Place: "x.car"}, {Place: "ftp://x/y"}, {Place: "/x", PieceCID: "y"}, {Place: "/x", Root: "y"}} {
+	for _, n := range []piece.NewImport{{Place: "x.car"}, {Place: "ftp://x/y"}, {Place: "/x\x00y"}, {Place: "http://x/\x00"}, {Place: "/x", PieceCID: "y"}, {Place: "/x", Root: "y"}} {
 		if _, err := h.pieces.Import(t.Context(), project, n); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", n, err)
 		}
+	}
+	im := ok(h.pieces.Import(t.Context(), project, piece.NewImport{Place: "/nowhere//a/../b.car"}))(t)
+	if im.Place != "/nowhere/b.car" {
+		t.Errorf("the place is %s", im.Place)
 	}
 	for info, err := range h.blobs.List(t.Context(), "piece/", "") {
 		t.Errorf("left behind: %s, %v", info.Key, err)
