@@ -23,6 +23,7 @@ import (
 	"github.com/rclone/rclone/fs/fshttp"
 
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/source/unconfigured"
 )
 
 // backend is one of rclone's, configured from a Spec alone. Its context holds
@@ -36,6 +37,7 @@ type backend struct {
 
 // quiet makes rclone log nothing: what goes wrong is in the errors.
 var quiet = sync.OnceFunc(func() {
+	unconfigured.Done()
 	rclone.GetConfig(context.Background()).LogLevel = rclone.LogLevelEmergency
 })
 
