@@ -437,7 +437,7 @@ func TestManyFiles(t *testing.T) {
 	h := build(t, dbtest.SQLite)
 	h.run()
 	dir := memory(t)
-	files := 20_000
+	files := 10_000
 	if os.Getenv("FIRTH_TEST_LONG") != "" {
 		files = 100_000
 	}
