@@ -19,6 +19,7 @@ type local struct {
 	root string   // absolute, links resolved
 	file string   // base name, when the root is a file; root is then its directory
 	dir  *os.File // the root, open: paths are looked up from it and never leave it
+	at   int      // its number, which a listing that was given up may still read
 	// patience is how long a listing waits for the system to say anything at all.
 	patience time.Duration
 	guard    *guard // makes the calls that read files; nil where they are sure to return
@@ -80,6 +81,7 @@ func rootAt(path string) (*local, error) {
 	if l.dir, err = os.Open(l.root); err != nil {
 		return nil, localFault(err)
 	}
+	l.at = int(l.dir.Fd())
 	return l, nil
 }
 

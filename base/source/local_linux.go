@@ -31,14 +31,14 @@ const longest = 4095
 
 // openAt opens a path of any length, step by step where it is too long for one.
 func (l *local) openAt(path string) (fd int, err error) {
-	at := int(l.dir.Fd())
+	at := l.at
 	for len(path) > longest {
 		n := strings.LastIndexByte(path[:longest+1], '/')
 		if n < 0 {
 			break // a name that is too long, as the system will say
 		}
 		next, err := openFrom(at, path[:n], unix.O_PATH|unix.O_DIRECTORY)
-		if at != int(l.dir.Fd()) {
+		if at != l.at {
 			_ = unix.Close(at)
 		}
 		if err != nil {
@@ -47,7 +47,7 @@ func (l *local) openAt(path string) (fd int, err error) {
 		at, path = next, path[n+1:]
 	}
 	fd, err = openFrom(at, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if at != int(l.dir.Fd()) {
+	if at != l.at {
 		_ = unix.Close(at)
 	}
 	return fd, err
