@@ -24,12 +24,12 @@ func TestLocalReadStalls(t *testing.T) {
 	plant(t, root, map[string]string{"mnt/": "", "z": "zed"})
 	body := pattern(3<<20 + 5)
 	goOn := sourcetest.Stall(t, at, body)
-	s := open(t, root, map[string]string{"stall": "30ms"})
-	items := walk(t, s, "", source.Filter{})
+	patient, s := open(t, root, nil), open(t, root, map[string]string{"stall": "100ms"})
+	items := walk(t, patient, "", source.Filter{})
 	if got := keys(items); len(got) != 3 || got[1] != "mnt/stalls" || items[1].Size != int64(len(body)) {
 		t.Fatalf("keys %q", got)
 	}
-	if got := readAll(t, s, items[2]); string(got) != "zed" {
+	if got := readAll(t, patient, items[2]); string(got) != "zed" {
 		t.Errorf("beside it: %q", got)
 	}
 	before := runtime.NumGoroutine()
