@@ -1,7 +1,6 @@
 package dataset_test
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/firth-project/firth/base/db/dbtest"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
+	"github.com/firth-project/firth/base/source/sourcetest"
 	"github.com/firth-project/firth/flow/dataset"
 )
 
@@ -28,9 +28,7 @@ func TestScanWaits(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
 		h := build(t, open)
 		h.run()
-		free := ok(net.Listen("tcp", "127.0.0.1:0"))(t)
-		host := free.Addr().String()
-		must(t, free.Close())
+		host, listen := sourcetest.Refused(t)
 		d := h.served("http://"+host+"/", map[string]string{"retry_wait": "1h"})
 		p := ok(h.data.Start(t.Context(), project, d.ID))(t)
 		until(t, func() bool { p = h.preparation(p.ID); return p.Reason != "" })
@@ -46,7 +44,7 @@ func TestScanWaits(t *testing.T) {
 		dir := tree(t, map[string][]byte{"a": noise(1, 10)})
 		server := httptest.NewUnstartedServer(http.FileServer(http.Dir(dir)))
 		must(t, server.Listener.Close())
-		server.Listener = ok(net.Listen("tcp", host))(t)
+		server.Listener = listen()
 		server.Start()
 		t.Cleanup(server.Close)
 		ok(h.data.Resume(t.Context(), project, p.ID))(t)
@@ -93,7 +91,7 @@ func TestChunkWaits(t *testing.T) {
 		files.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	d := h.served(server.URL+"/", map[string]string{"retry_wait": "50ms", "retries": "4"})
+	d := h.served(server.URL+"/", map[string]string{"retry_wait": "100ms", "retries": "6"})
 	p := ok(h.data.Start(t.Context(), project, d.ID))(t)
 	h.scanOnly(p.ID)()
 	busy.Store(true)
