@@ -79,7 +79,7 @@ func (v *pieceVerifyCmd) Run(call *call) error {
 			return err
 		}
 		if !check.OK {
-			return fault.New(fault.Conflict, "piece %s: is damaged in %s", check.PieceCID, count(int64(len(check.Damaged))+check.More, "place"))
+			return fault.New(fault.Conflict, "piece %s: is damaged in %s", check.PieceCID, plural(int64(len(check.Damaged))+check.More, "place"))
 		}
 		return nil
 	})
@@ -116,7 +116,7 @@ func (v *pieceVerifyCmd) print(call *call, check client.PieceCheck) error {
 			}
 		}
 		if d.More > 0 {
-			if _, err := fmt.Fprintf(call.out, "  and %s more\n", count(d.More, "block")); err != nil {
+			if _, err := fmt.Fprintf(call.out, "  and %s more\n", plural(d.More, "block")); err != nil {
 				return err
 			}
 		}

@@ -235,20 +235,12 @@ func (b *importing) tell(out importedPiece) error {
 		if out.Known {
 			how = "known before"
 		}
-		_, err = fmt.Fprintf(b.call.out, "%s  %s  (piece %d, %s, %s, %s)\n", place, out.Made.PieceCID, out.Made.ID, how, size(out.Made.CARSize), count(out.Made.Blocks, "block"))
+		_, err = fmt.Fprintf(b.call.out, "%s  %s  (piece %d, %s, %s, %s)\n", place, out.Made.PieceCID, out.Made.ID, how, size(out.Made.CARSize), plural(out.Made.Blocks, "block"))
 		if err == nil && out.Note != "" {
 			_, err = fmt.Fprintf(b.call.err, "note: %s: %s\n", place, plain(out.Note))
 		}
 	}
 	return err
-}
-
-// count is a number with its noun.
-func count(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func (b *importing) label() string {
@@ -262,7 +254,7 @@ func (b *importing) label() string {
 func (b *importing) sum() error {
 	if b.all > 1 && !b.call.global.JSON && !b.detach {
 		b.bar.hide()
-		if _, err := fmt.Fprintf(b.call.err, "%s: %d new, %d known before, %d failed\n", count(int64(b.all), "CAR"), b.made, b.known, b.failed); err != nil {
+		if _, err := fmt.Fprintf(b.call.err, "%s: %d new, %d known before, %d failed\n", plural(int64(b.all), "CAR"), b.made, b.known, b.failed); err != nil {
 			return err
 		}
 	}
@@ -272,13 +264,13 @@ func (b *importing) sum() error {
 	case b.all == 1 && !b.call.global.JSON:
 		return fault.Mark(b.kind, errTold)
 	}
-	return fault.New(b.kind, "%d of %s did not become pieces", b.failed, count(int64(b.all), "CAR"))
+	return fault.New(b.kind, "%d of %s did not become pieces", b.failed, plural(int64(b.all), "CAR"))
 }
 
 // broke ends a command that cannot go on; what the node was asked for it does.
 func (b *importing) broke(err error, waiting int) error {
 	if errors.Is(err, context.Canceled) {
-		return fault.New(fault.Unavailable, "interrupted; the node goes on with %s that it was asked for, `firth piece imports` shows them", count(int64(waiting), "import"))
+		return fault.New(fault.Unavailable, "interrupted; the node goes on with %s that it was asked for, `firth piece imports` shows them", plural(int64(waiting), "import"))
 	}
 	return err
 }

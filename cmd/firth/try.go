@@ -368,7 +368,8 @@ func took(since time.Time) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-func plural(n int, noun string) string {
+// plural is a number with its noun.
+func plural[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
