@@ -6,6 +6,8 @@ import (
 	"io"
 	"sort"
 
+	mh "github.com/multiformats/go-multihash"
+
 	"github.com/firth-project/firth/base/commp"
 	"github.com/firth-project/firth/base/fault"
 )
@@ -156,9 +158,14 @@ func (x *Index) Covering(off int64) (int64, error) {
 	return int64(after) - 1, failed
 }
 
-// Find returns the first record with a digest. It reads two pages for each
-// doubling of the records.
-func (x *Index) Find(digest [32]byte) (Record, bool, error) {
+// Find returns the first record of a block that hashes to a multihash, whatever
+// its codec. It reads two pages for each doubling of the records.
+func (x *Index) Find(block mh.Multihash) (Record, bool, error) {
+	want, err := mh.Decode(block)
+	if err != nil || len(want.Digest) != 32 {
+		return Record{}, false, nil // no record is of such a block
+	}
+	digest := [32]byte(want.Digest)
 	var failed error
 	nth := func(i int64) (Record, error) {
 		var b [4]byte
@@ -178,7 +185,7 @@ func (x *Index) Find(digest [32]byte) (Record, bool, error) {
 		if err != nil || keyOf(r.Digest[:]) != key {
 			return Record{}, false, err
 		}
-		if r.Digest == digest {
+		if r.Digest == digest && r.Form.hash() == want.Code {
 			return r, true, nil
 		}
 	}

@@ -42,7 +42,18 @@ var forms = [...]cid.Prefix{
 	2:     {Version: 0, Codec: cid.DagProtobuf, MhType: mh.SHA2_256, MhLength: 32},
 	3:     {Version: 1, Codec: cid.DagCBOR, MhType: mh.SHA2_256, MhLength: 32},
 	4:     {Version: 1, Codec: cid.DagJSON, MhType: mh.SHA2_256, MhLength: 32},
+	5:     {Version: 1, Codec: cid.Raw, MhType: blake2b256, MhLength: 32},
+	6:     {Version: 1, Codec: cid.DagProtobuf, MhType: blake2b256, MhLength: 32},
+	7:     {Version: 1, Codec: cid.DagCBOR, MhType: blake2b256, MhLength: 32}, // Filecoin's chain
+	8:     {Version: 1, Codec: cid.DagJSON, MhType: blake2b256, MhLength: 32},
+	9:     {Version: 1, Codec: cid.Raw, MhType: mh.BLAKE3, MhLength: 32},
+	10:    {Version: 1, Codec: cid.DagProtobuf, MhType: mh.BLAKE3, MhLength: 32},
+	11:    {Version: 1, Codec: cid.DagCBOR, MhType: mh.BLAKE3, MhLength: 32},
+	12:    {Version: 1, Codec: cid.DagJSON, MhType: mh.BLAKE3, MhLength: 32},
 }
+
+// blake2b256 is blake2b with digests of 32 bytes (multicodec table).
+const blake2b256 = mh.BLAKE2B_MIN + 31
 
 // formShift is where the form begins in a record's fifth word; below it stands
 // From.
@@ -74,7 +85,7 @@ func NewRecord(c cid.Cid, offset int64, size int) (Record, error) {
 	form := slices.Index(forms[:], c.Prefix())
 	decoded, err := mh.Decode(c.Hash())
 	if form < 0 || err != nil {
-		return Record{}, fault.New(fault.Invalid, "block %s: pieces hold SHA2-256 CIDs of raw, dag-pb, dag-cbor and dag-json only", c)
+		return Record{}, fault.New(fault.Invalid, "block %s: pieces hold blocks of raw, dag-pb, dag-cbor and dag-json named by SHA2-256, BLAKE2b-256 or BLAKE3 only", c)
 	}
 	return Record{Offset: offset, Form: Form(form), Size: size, Digest: [32]byte(decoded.Digest)}, nil
 }
@@ -84,17 +95,19 @@ func (r Record) Cid() (cid.Cid, error) {
 	if int(r.Form) >= len(forms) {
 		return cid.Undef, fault.New(fault.Internal, "index record at %d: unknown CID form %d", r.Offset, r.Form)
 	}
-	hash := append([]byte{mh.SHA2_256, 32}, r.Digest[:]...)
-	if forms[r.Form].Version == 0 {
-		return cid.NewCidV0(hash), nil
-	}
-	return cid.NewCidV1(forms[r.Form].Codec, hash), nil
+	return cid.Cast(append([]byte(prefixes[r.Form]), r.Digest[:]...))
 }
 
 // prefixes are what comes before the digest in the CIDs of each form.
-var prefixes = [...]string{
-	Raw: "\x01\x55\x12\x20", DagPB: "\x01\x70\x12\x20", 2: "\x12\x20", 3: "\x01\x71\x12\x20", 4: "\x01\xa9\x02\x12\x20",
-}
+var prefixes = func() (all [len(forms)]string) {
+	for i, p := range forms {
+		all[i] = string(p.Bytes())
+		if p.Version == 0 { // a bare multihash, whose codec is understood
+			all[i] = string([]byte{mh.SHA2_256, 32})
+		}
+	}
+	return all
+}()
 
 // headSize is the number of bytes before the block's bytes in the CAR.
 func (r Record) headSize() int {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
 
 	"github.com/firth-project/firth/base/commp"
 	"github.com/firth-project/firth/base/dag"
@@ -46,7 +47,7 @@ func TestRecordRefusesWhatItCannotRebuild(t *testing.T) {
 			t.Errorf("%s: %v", c, err)
 		}
 	}
-	for _, r := range []Record{{Form: 9}, {From: 1 << 28}, {Size: -1}, {Size: dag.MaxBlockSize + 1}, {Offset: -1}, {Position: -1}} {
+	for _, r := range []Record{{Form: Form(len(forms))}, {From: 1 << 28}, {Size: -1}, {Size: dag.MaxBlockSize + 1}, {Offset: -1}, {Position: -1}} {
 		if err := NewSpool().Add(r); err == nil {
 			t.Errorf("%+v is taken", r)
 		}
@@ -171,14 +172,14 @@ func TestLookupsAreLogarithmic(t *testing.T) {
 			t.Fatalf("by offset: %d reads of %d bytes", count.n, count.bytes)
 		}
 		count.n = 0
-		if got, found, err := x.Find(want.Digest); err != nil || !found || got != want {
+		if got, found, err := x.Find(ok(want.Cid())(t).Hash()); err != nil || !found || got != want {
 			t.Fatalf("record %d is found as %+v, %v", i, got, err)
 		}
 		if count.n > 4*18 {
 			t.Fatalf("by digest: %d reads", count.n)
 		}
 	}
-	if _, found, err := x.Find([32]byte{}); found || err != nil {
+	if _, found, err := x.Find(mh.Multihash(append([]byte{mh.SHA2_256, 32}, make([]byte, 32)...))); found || err != nil {
 		t.Errorf("a digest of elsewhere: %v, %v", found, err)
 	}
 	if got, _ := ok(x.Tree())(t).Piece(); got != ok(tree.Piece())(t) {
@@ -277,7 +278,7 @@ func TestDamagedIndex(t *testing.T) {
 			return nil, err
 		}
 		_, err = x.Tree()
-		if _, _, found := x.Find([32]byte{9}); err == nil {
+		if _, _, found := x.Find(mh.Multihash(append([]byte{mh.SHA2_256, 32, 9}, make([]byte, 31)...))); err == nil {
 			err = found
 		}
 		r := NewReader(t.Context(), x, l.held, nil, nil)
@@ -341,7 +342,7 @@ func FuzzIndex(f *testing.F) {
 		if want := max(0, x.CARSize()-off); err == nil && n != want {
 			t.Fatalf("%d bytes of %d", n, want)
 		}
-		_, _, _ = x.Find([32]byte{1})
+		_, _, _ = x.Find(mh.Multihash(append([]byte{mh.SHA2_256, 32, 1}, make([]byte, 31)...)))
 		if x.CARSize() < 1<<20 {
 			_, _ = Verify(t.Context(), x, l.held, nil, nil)
 		}

@@ -115,8 +115,7 @@ func (l *laidCAR) section(c cid.Cid, data []byte) {
 
 // stored adds a block of the block store, in any form.
 func (l *laidCAR) stored(form Form, data []byte) cid.Cid {
-	digest := sha256.Sum256(data)
-	c := ok(Record{Form: form, Digest: digest}.Cid())(l.tb)
+	c := ok(forms[form].Sum(data))(l.tb)
 	l.held.blocks[string(c.Hash())] = ok(blocks.NewBlockWithCid(data, c))(l.tb)
 	must(l.tb, l.spool.Add(ok(NewRecord(c, int64(len(l.car)), len(data)))(l.tb)))
 	l.section(c, data)
@@ -133,15 +132,22 @@ func (l *laidCAR) node(data []byte) cid.Cid {
 
 // file adds a file in leaves of some size.
 func (l *laidCAR) file(path string, data []byte, leaf int) {
+	l.foreign(path, data, leaf, func(int) Form { return Raw })
+}
+
+// foreign adds a file whose leaves are of any form.
+func (l *laidCAR) foreign(path string, data []byte, leaf int, form func(leaf int) Form) {
 	full := filepath.Join(l.held.dir, path)
 	must(l.tb, os.WriteFile(full, data, 0o600))
 	info := ok(os.Stat(full))(l.tb)
 	from := ok(l.spool.AddSource(Source{Origin: "test", Path: path, ID: identity(info), Size: info.Size()}))(l.tb)
 	for at := 0; at < len(data); at += leaf {
 		b := data[at:min(at+leaf, len(data))]
-		r := Record{Offset: int64(len(l.car)), Position: int64(at), From: from, Form: Raw, Size: len(b), Digest: sha256.Sum256(b)}
+		c := ok(forms[form(at/leaf)].Sum(b))(l.tb)
+		r := ok(NewRecord(c, int64(len(l.car)), len(b)))(l.tb)
+		r.From, r.Position = from, int64(at)
 		must(l.tb, l.spool.Add(r))
-		l.section(ok(r.Cid())(l.tb), b)
+		l.section(c, b)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/fault"
-	"github.com/firth-project/firth/base/sha256x"
 )
 
 // What a window holds at most: 16 leaves of 1 MiB, or as many small files as
@@ -193,7 +192,7 @@ func (b *filling) verify() int {
 		b.sums = make([][32]byte, len(b.msgs))
 	}
 	sums := b.sums[:len(b.msgs)]
-	sha256x.Sum(sums, b.msgs)
+	Digests(sums, b.msgs, func(k int) Form { return b.records[b.of[k]].Form })
 	for k, n := range b.of {
 		if sums[k] != b.records[n].Digest {
 			return n

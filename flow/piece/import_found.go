@@ -228,11 +228,7 @@ func rootIn(x *pack.Index, root string) (cid.Cid, error) {
 	if slices.Contains(r.Roots, c) {
 		return c, nil
 	}
-	rec, err := pack.NewRecord(c, 0, 0)
-	if err != nil {
-		return c, err
-	}
-	if _, found, err := x.Find(rec.Digest); err != nil || !found {
+	if _, found, err := x.Find(c.Hash()); err != nil || !found {
 		return c, errors.Join(err, fault.Wrap(errNoSuchRoot, "root %s", c))
 	}
 	return c, nil

@@ -14,7 +14,6 @@ import (
 	"github.com/firth-project/firth/base/db"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/job"
-	"github.com/firth-project/firth/base/pack"
 )
 
 const (
@@ -399,12 +398,8 @@ func (s *Service) noteOf(ctx context.Context, p Piece) (string, error) {
 	if err != nil {
 		return "", fault.Mark(fault.Internal, err)
 	}
-	r, err := pack.NewRecord(c, 0, 0)
-	if err == nil {
-		_, found, err := x.Find(r.Digest)
-		if err != nil || found {
-			return "", err
-		}
+	if _, found, err := x.Find(c.Hash()); err != nil || found {
+		return "", err
 	}
 	return fmt.Sprintf("its root %s is not among its blocks; if the CAR should hold it, it is cut off", p.Root), nil
 }

@@ -167,7 +167,7 @@ func TestImportRefuses(t *testing.T) {
 	flipped[len(flipped)-1]++
 	data := []byte("inline")
 	inline := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.IDENTITY, -1))(t))))(t)
-	blake := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.SHA2_512, -1))(t))))(t)
+	sha512 := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.SHA2_512, -1))(t))))(t)
 	large, _ := own(5, 1<<20)
 	for name, c := range map[string]struct {
 		car    []byte
@@ -180,8 +180,8 @@ func TestImportRefuses(t *testing.T) {
 		"cut short":        {car[:len(car)-1], piece.NewImport{}, "truncated"},
 		"zeros behind":     {append(bytes.Clone(car), 0, 0), piece.NewImport{}, "blocks, which end at byte"},
 		"garbage behind":   {append(bytes.Clone(car), 0xff, 0xff, 0xff), piece.NewImport{}, "truncated"},
-		"identity CID":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], inline), piece.NewImport{}, "SHA2-256 CIDs"},
-		"another hash":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], blake), piece.NewImport{}, "SHA2-256 CIDs"},
+		"identity CID":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], inline), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3 only"},
+		"another hash":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], sha512), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3 only"},
 		"two tops":         {carOf(nil, bs...), piece.NewImport{}, "say which it is with --root"},
 		"no blocks":        {carOf(nil), piece.NewImport{}, "holds no block"},
 		"only a header":    {carOf([]cid.Cid{bs[0].Cid()}), piece.NewImport{}, "holds no block"},
@@ -273,6 +273,65 @@ func TestImportFindsTheRoot(t *testing.T) {
 	p = h.pieceOf(h.imported(piece.NewImport{Place: put(t, "y.car", carOf(roots, bs...))}))
 	if p.Root != bs[2].Cid().String() {
 		t.Errorf("of two roots: %s", p.Root)
+	}
+}
+
+// chain is n blocks as those of Filecoin's chain: DAG-CBOR named by BLAKE2b-256,
+// each a list of a link to the one before and of some bytes.
+func chain(t *testing.T, n int) (bs []blocks.Block) {
+	form := cid.Prefix{Version: 1, Codec: cid.DagCBOR, MhType: mh.BLAKE2B_MIN + 31, MhLength: 32}
+	for i := range n {
+		data := []byte{0x82, 0xf6} // a list of two, the first null
+		if i > 0 {
+			link := append([]byte{0}, bs[i-1].Cid().Bytes()...)
+			data = append([]byte{0x82, 0xd8, 42, 0x58, byte(len(link))}, link...)
+		}
+		data = append(append(data, 0x59, 0x02, 0x58), noise(uint64(i), 600)...)
+		bs = append(bs, ok(blocks.NewBlockWithCid(data, ok(form.Sum(data))(t)))(t))
+	}
+	return bs
+}
+
+// A snapshot of a chain stands in place, too, and so does one of mixed hashes.
+func TestImportOfAChain(t *testing.T) {
+	h := build(t, opened(t, dbtest.SQLite), piece.Settings{}, nil)
+	defer h.run()()
+	bs := chain(t, 3000)
+	_, plain := own(50, 20_000)
+	for i, b := range plain {
+		c := ok(cid.Prefix{Version: 1, Codec: cid.Raw, MhType: mh.BLAKE3, MhLength: 32}.Sum(b.RawData()))(t)
+		plain[i] = []blocks.Block{b, ok(blocks.NewBlockWithCid(b.RawData(), c))(t)}[i%2]
+	}
+	top := bs[len(bs)-1].Cid()
+	for name, car := range map[string][]byte{
+		"heads":   carOf([]cid.Cid{top, bs[len(bs)-2].Cid()}, bs...),
+		"no root": carOf(nil, bs...),
+		"mixed":   carOf([]cid.Cid{top}, append(plain, bs...)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			one := *h
+			one.t = t
+			path := put(t, "x.car", car)
+			p := one.pieceOf(one.imported(piece.NewImport{Place: path}))
+			if p.Root != top.String() || p.CID != commitment(t, car).CIDv2.String() {
+				t.Errorf("%+v", p)
+			}
+			if got := one.car(p); !bytes.Equal(got, car) {
+				t.Error("other bytes by the index")
+			}
+			off, size := offsets(t, h, p, bs[7].Cid())
+			if !bytes.Equal(car[off:off+size], bs[7].RawData()) {
+				t.Error("a block is somewhere else")
+			}
+			if _, _, err := h.pieces.Locate(t.Context(), p.CID, rawCID(bs[7].RawData())); !fault.Is(err, fault.NotFound) {
+				t.Errorf("a block under a hash it was not packed by: %v", err)
+			}
+			bad := bytes.Clone(car)
+			bad[off+size-1]++
+			if im := one.imported(piece.NewImport{Place: put(t, "bad.car", bad)}); im.State != piece.ImportFailed || !strings.Contains(im.Reason, "digest") {
+				t.Errorf("%+v", im)
+			}
+		})
 	}
 }
 

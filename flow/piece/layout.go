@@ -230,17 +230,16 @@ func (r *recorder) PutMany(ctx context.Context, bs []blocks.Block) error {
 // blockKey is a CID without its version: a block that is linked to as v0 here
 // and v1 there is one block.
 type blockKey struct {
-	codec  uint64
-	digest [32]byte
+	codec, hash uint32
+	digest      [32]byte
 }
 
-// keyOf returns the key of a CID. All CIDs that pack.NewRecord refuses share the
-// digest of zeros.
+// keyOf returns the key of a CID. Of those that pack.NewRecord refuses, many
+// share one.
 func keyOf(c cid.Cid) blockKey {
-	k := blockKey{codec: c.Type()}
-	if hash := c.Hash(); len(hash) == 34 {
-		copy(k.digest[:], hash[2:])
-	}
+	p, hash := c.Prefix(), c.Hash()
+	k := blockKey{codec: uint32(p.Codec), hash: uint32(p.MhType)}
+	copy(k.digest[:], hash[max(0, len(hash)-len(k.digest)):])
 	return k
 }
 

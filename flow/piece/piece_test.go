@@ -199,14 +199,16 @@ func TestRootsOfManyKinds(t *testing.T) {
 	v0 := ok(dag.AddFile(t.Context(), h.blocks, bytes.NewReader(noise(8, 600_000)), old))(t).Cid
 	cbor := cid.NewCidV1(cid.DagCBOR, blocks.NewBlock([]byte{0xa0}).Cid().Hash())
 	must(t, h.blocks.PutMany(t.Context(), []blocks.Block{blocks.NewBlock([]byte{0xa0})}))
+	linked := chain(t, 3)
+	must(t, h.blocks.PutMany(t.Context(), linked))
 	roots := []piece.Root{
-		{CID: tree.String(), Name: "same"}, {CID: inner.String(), Name: "same"}, {CID: empty.String(), Name: "a/b"},
+		{CID: linked[2].Cid().String(), Name: "chain"}, {CID: tree.String(), Name: "same"}, {CID: inner.String(), Name: "same"}, {CID: empty.String(), Name: "a/b"},
 		{CID: v0.String(), Name: ".."}, {CID: cid.NewCidV1(cid.DagProtobuf, v0.Hash()).String(), Name: "again"},
 		{CID: cbor.String(), Name: "same (2)"},
 	}
 	p := h.packed(h.submit(project, roots...))
 	held, _ := read(t, h.car(p.Pieces[0]), p.Pieces[0].Root)
-	want := []string{"same", "same (2)", "same (2) (2)", empty.String(), v0.String()}
+	want := []string{"chain", "same", "same (2)", "same (2) (2)", empty.String(), v0.String()}
 	got := names(t, held, p.Pieces[0].Root)
 	slices.Sort(want)
 	slices.Sort(got)

@@ -17,7 +17,6 @@ import (
 	"github.com/firth-project/firth/base/dag"
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/pack"
-	"github.com/firth-project/firth/base/sha256x"
 )
 
 const (
@@ -32,6 +31,7 @@ const (
 type section struct {
 	number int
 	offset int64
+	form   pack.Form
 	digest [32]byte
 	cid    cid.Cid // only where its links are wanted
 	data   []byte
@@ -201,7 +201,7 @@ func (s *scan) section(b []byte, last bool) (one section, n int, err error) {
 	if r.Section() != int64(used+len(body)) {
 		return one, 0, s.broken(dag.CARBadVarint, errors.New("the CID is not written the shortest way"))
 	}
-	one = section{number: s.count, offset: s.next, digest: r.Digest, data: body[k:]}
+	one = section{number: s.count, offset: s.next, form: r.Form, digest: r.Digest, data: body[k:]}
 	if s.links != nil {
 		one.cid = c
 	}
@@ -237,7 +237,7 @@ func (s *scan) hash(off int64, raw []byte, sections []section) {
 	for i, one := range sections {
 		data[i] = one.data
 	}
-	sha256x.Sum(sums, data)
+	pack.Digests(sums, data, func(i int) pack.Form { return sections[i].form })
 	for i, one := range sections {
 		if sums[i] != one.digest {
 			s.fail(&dag.CARError{

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	mh "github.com/multiformats/go-multihash"
 
 	"github.com/firth-project/firth/base/blob"
 	"github.com/firth-project/firth/base/dag"
@@ -141,11 +140,7 @@ func (s *Service) Locate(ctx context.Context, ref string, c cid.Cid) (off, n int
 		return 0, 0, err
 	}
 	defer r.Close()
-	decoded, err := mh.Decode(c.Hash())
-	if err != nil || decoded.Code != mh.SHA2_256 || len(decoded.Digest) != 32 {
-		return 0, 0, fault.New(fault.NotFound, "block %s: pieces hold SHA2-256 CIDs only", c)
-	}
-	rec, found, err := r.Index().Find([32]byte(decoded.Digest))
+	rec, found, err := r.Index().Find(c.Hash())
 	if err != nil {
 		return 0, 0, err
 	}
