@@ -84,10 +84,11 @@ func TestRoutes(t *testing.T) {
 			_, err := c.RefreshProvider(ctx, "f01000")
 			return err
 		},
-		"DELETE /v1/providers/f01000": func(ctx context.Context, c *client.Client) error { return one(c.RemoveProvider(ctx, "f01000")) },
-		"GET /v1/jobs/9":              func(ctx context.Context, c *client.Client) error { _, err := c.Job(ctx, 9); return err },
-		"POST /v1/jobs/9/retry":       func(ctx context.Context, c *client.Client) error { _, err := c.RetryJob(ctx, 9); return err },
-		"POST /v1/jobs/9/cancel":      func(ctx context.Context, c *client.Client) error { _, err := c.CancelJob(ctx, 9); return err },
+		"DELETE /v1/providers/f01000":      func(ctx context.Context, c *client.Client) error { return one(c.RemoveProvider(ctx, "f01000")) },
+		"GET /v1/jobs/9":                   func(ctx context.Context, c *client.Client) error { _, err := c.Job(ctx, 9); return err },
+		"POST /v1/jobs/9/retry":            func(ctx context.Context, c *client.Client) error { _, err := c.RetryJob(ctx, 9); return err },
+		"POST /v1/jobs/9/cancel":           func(ctx context.Context, c *client.Client) error { _, err := c.CancelJob(ctx, 9); return err },
+		"POST /v1/pieces/imports/9/cancel": func(ctx context.Context, c *client.Client) error { _, err := c.CancelImport(ctx, 9); return err },
 		"POST /v1/tokens": func(ctx context.Context, c *client.Client) error {
 			_, err := c.CreateToken(ctx, client.NewToken{})
 			return err

@@ -60,6 +60,11 @@ func (c *Client) Imports(ctx context.Context, f ImportFilter) iter.Seq2[Import, 
 	return list[Import](ctx, c, "/v1/pieces/imports", query("state", f.State))
 }
 
+// CancelImport ends an import that is not over.
+func (c *Client) CancelImport(ctx context.Context, importID int64) (Import, error) {
+	return post[Import](ctx, c, "/v1/pieces/imports/"+id(importID)+"/cancel", nil)
+}
+
 // ImportClaim is an import that a worker owns while it beats.
 type ImportClaim struct {
 	ID      int64  `json:"id"`

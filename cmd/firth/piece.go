@@ -20,6 +20,7 @@ type pieceCmd struct {
 
 	Import  pieceImportCmd  `cmd:"" help:"Let CARs that you have become pieces."`
 	Imports pieceImportsCmd `cmd:"" help:"List imports: what is being read, and what became of it."`
+	Cancel  pieceCancelCmd  `cmd:"" help:"End imports that are not over."`
 	Verify  pieceVerifyCmd  `cmd:"" help:"Have the node read a piece again and name what of it is damaged; exit code 4 if something is."`
 }
 

@@ -270,7 +270,7 @@ func (b *importing) sum() error {
 // broke ends a command that cannot go on; what the node was asked for it does.
 func (b *importing) broke(err error, waiting int) error {
 	if errors.Is(err, context.Canceled) {
-		return fault.New(fault.Unavailable, "interrupted; the node goes on with %s that it was asked for, `firth piece imports` shows them", plural(int64(waiting), "import"))
+		return fault.New(fault.Unavailable, "interrupted; the node goes on with %s that it was asked for, `firth piece imports` shows them, `firth piece cancel ID` ends one", plural(int64(waiting), "import"))
 	}
 	return err
 }
@@ -319,6 +319,33 @@ func (b *importing) stuck(im client.Import, told string) (string, error) {
 	b.bar.hide()
 	_, err := fmt.Fprintf(b.call.err, "note: %s\n", text)
 	return key, err
+}
+
+type pieceCancelCmd struct {
+	IDs []int64 `arg:"" name:"id" help:"Ids of imports, from firth piece imports."`
+}
+
+func (p *pieceCancelCmd) Run(call *call) error {
+	return call.ask(func(ctx context.Context, cl *client.Client) error {
+		for _, id := range p.IDs {
+			im, err := cl.CancelImport(ctx, id)
+			if err != nil {
+				return err
+			}
+			if err := call.tellCancelled(im); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *call) tellCancelled(im client.Import) error {
+	if c.global.JSON {
+		return c.printJSON(im)
+	}
+	_, err := fmt.Fprintf(c.out, "%s  import %d is cancelled\n", plain(im.Place), im.ID)
+	return err
 }
 
 type pieceImportsCmd struct {

@@ -97,6 +97,53 @@ func TestImporter(t *testing.T) {
 	})
 }
 
+// An import is cancelled while it waits and while its CAR is read, and leaves
+// nothing behind; the place is free for another then.
+func TestImportIsCancelled(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
+		work := t.TempDir()
+		h := build(t, opened(t, open), piece.Settings{WorkDir: work, KeepBytes: commp.SlotRaw, Lease: 300 * time.Millisecond}, nil)
+		h.pieces.ConnectBy(http.DefaultClient)
+		car, _ := own(180, 240_000)
+		web := serveSlowly(t, car)
+		web.hold.Store(30_000_000)
+		n := piece.NewImport{Place: web.URL + "/x.car"}
+		im := ok(h.pieces.Import(t.Context(), project, n))(t)
+		if _, err := h.pieces.CancelImport(t.Context(), project+1, im.ID); !fault.Is(err, fault.NotFound) {
+			t.Errorf("by another project: %v", err)
+		}
+		for range 2 { // once more says so once more
+			if im = ok(h.pieces.CancelImport(t.Context(), project, im.ID))(t); im.State != piece.ImportFailed || im.Reason != "cancelled on request" {
+				t.Errorf("%+v", im)
+			}
+		}
+		defer h.run()()
+		again := ok(h.pieces.Import(t.Context(), project, n))(t)
+		if again.ID == im.ID {
+			t.Fatal("a cancelled import is taken for one that is under way")
+		}
+		until(t, func() bool {
+			return ok(h.pieces.ImportByID(t.Context(), project, again.ID))(t).State == piece.ImportRunning && web.served.Load() >= 29_000_000
+		})
+		ok(h.pieces.CancelImport(t.Context(), project, again.ID))(t)
+		web.hold.Store(0)
+		done := h.imported(n) // there is one worker, which has to be free
+		h.pieceOf(done)
+		if _, err := h.pieces.CancelImport(t.Context(), project, done.ID); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "it is done") {
+			t.Errorf("after its end: %v", err)
+		}
+		if again = ok(h.pieces.ImportByID(t.Context(), project, again.ID))(t); again.State != piece.ImportFailed || again.Reason != "cancelled on request" {
+			t.Errorf("%+v", again)
+		}
+		until(t, func() bool { // what the last one leaves it removes after its end
+			for range h.blobs.List(t.Context(), "piece/import", "") {
+				return false
+			}
+			return len(ok(os.ReadDir(work))(t)) == 0
+		})
+	})
+}
+
 // Killed in the middle, the import of an URL reads only the rest the next time.
 func TestImportGoesOn(t *testing.T) {
 	car, _ := own(180, 240_000) // two windows and a half

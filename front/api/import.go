@@ -89,6 +89,13 @@ func (d *door) importRoutes() {
 		im, err := d.Pieces.ImportByID(ctx, g.Project, in.ID)
 		return &body[client.Import]{importOf(im)}, err
 	})
+	add(d, route{
+		id: "cancelImport", method: http.MethodPost, path: "/v1/pieces/imports/{id}/cancel", tag: "piece", scope: account.WriteContent,
+		summary: "End an import", detail: "It has failed then, and whoever is at it stops within a second or a third of its lease. 409 when it was over before.",
+	}, func(ctx context.Context, g account.Grant, in *byID) (*body[client.Import], error) {
+		im, err := d.Pieces.CancelImport(ctx, g.Project, in.ID)
+		return &body[client.Import]{importOf(im)}, err
+	})
 }
 
 // claimRoutes are for nodes of role commp.

@@ -51,6 +51,14 @@ func (j *journey) getImport(ctx context.Context) {
 	j.refused(errOf(j.c.Import(ctx, 4711)), 404, client.KindNotFound)
 }
 
+func (j *journey) cancelImport(ctx context.Context) {
+	im := got(j.c.ImportPiece(ctx, client.NewImport{Place: "/nowhere/at/all.car"}))(j.T)
+	im = got(j.c.CancelImport(ctx, im.ID))(j.T)
+	j.equal(im.State+": "+im.Reason, "failed: cancelled on request")
+	j.refused(errOf(j.c.CancelImport(ctx, j.imp.ID)), 409, client.KindConflict)
+	j.refused(errOf(j.c.CancelImport(ctx, 4711)), 404, client.KindNotFound)
+}
+
 func (j *journey) listImports(ctx context.Context) {
 	j.equal(len(drain(j.c.Imports(ctx, client.ImportFilter{State: "done"}))(j.T)), 1)
 	j.equal(len(drain(j.c.Imports(ctx, client.ImportFilter{State: "failed"}))(j.T)), 0)

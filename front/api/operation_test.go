@@ -62,6 +62,7 @@ var operations = []struct {
 	{"importPiece", (*journey).importPiece},
 	{"getImport", (*journey).getImport},
 	{"listImports", (*journey).listImports},
+	{"cancelImport", (*journey).cancelImport},
 	{"claimImport", (*journey).claimImport},
 	{"beatImport", (*journey).beatImport},
 	{"readImport", (*journey).readImport},
