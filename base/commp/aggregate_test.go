@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -111,6 +112,15 @@ func compareAggregates(t *testing.T, a *Aggregate, judge *datasegment.Aggregate,
 		proof, _ := judge.ProofForIndexEntry(i)
 		if got := paths(in); !samePaths(got.ProofSubtree, proof.ProofSubtree) || !samePaths(got.ProofIndex, proof.ProofIndex) {
 			t.Errorf("segment %d: another proof", i)
+		}
+		var ours, theirs bytes.Buffer
+		if err := errors.Join(in.MarshalCBOR(&ours), proof.MarshalCBOR(&theirs)); err != nil || !bytes.Equal(ours.Bytes(), theirs.Bytes()) {
+			t.Errorf("segment %d: the proof is written as %x, %v, want %x", i, ours.Bytes(), err, theirs.Bytes())
+		}
+		theirs.WriteByte(0xff) // what follows is somebody else's
+		var back Inclusion
+		if err := back.UnmarshalCBOR(&theirs); err != nil || !reflect.DeepEqual(back, in) || theirs.Len() != 1 {
+			t.Errorf("segment %d: the proof comes back as %+v, %v", i, back, err)
 		}
 		aux, err := paths(in).ComputeExpectedAuxData(datasegment.VerifierDataForPieceInfo(infos(pieces)[i]))
 		if err != nil || !aux.CommPa.Equals(whole.CIDv1) || uint64(aux.SizePa) != whole.PaddedSize {
@@ -223,6 +233,39 @@ func TestInclusionRefusesEverythingElse(t *testing.T) {
 	if _, err := a.Inclusion(4); !errors.Is(err, ErrInput) {
 		t.Errorf("segment 4 of 4: %v", err)
 	}
+}
+
+// Whatever is read as a proof, the library reads alike, and it is written as it
+// was if it was written the shortest way.
+func FuzzInclusionCBOR(f *testing.F) {
+	a, _ := NewAggregate(somePieces(6, 128, 1<<20, 2048), 1<<22)
+	in, _ := a.Inclusion(1)
+	var b bytes.Buffer
+	_ = in.MarshalCBOR(&b)
+	f.Add(b.Bytes())
+	f.Add(b.Bytes()[:100])
+	f.Add([]byte("\x82\x82\x05\x80\x82\x00\x80"))
+	f.Add([]byte("\x82\x82\x00\x9b\xff\xff\xff\xff\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var in Inclusion
+		if err := in.UnmarshalCBOR(bytes.NewReader(raw)); err != nil {
+			if !errors.Is(err, ErrInput) {
+				t.Fatal(err)
+			}
+			return
+		}
+		var judge datasegment.InclusionProof
+		if err := judge.UnmarshalCBOR(bytes.NewReader(raw)); err != nil {
+			t.Fatalf("the library refuses it: %v", err)
+		}
+		if got := paths(in); !samePaths(got.ProofSubtree, judge.ProofSubtree) || !samePaths(got.ProofIndex, judge.ProofIndex) {
+			t.Fatal("the library reads another proof")
+		}
+		var b, c bytes.Buffer
+		if err := errors.Join(in.MarshalCBOR(&b), judge.MarshalCBOR(&c)); err != nil || !bytes.Equal(b.Bytes(), c.Bytes()) {
+			t.Fatalf("%x, %v, want %x", b.Bytes(), err, c.Bytes())
+		}
+	})
 }
 
 // Whatever an index holds, we and the library read the same of it.
