@@ -125,6 +125,11 @@ func (a *App) build(cfg Config, in stores, out world) (s services, err error) {
 		return s, err
 	}
 	s.pieces.ConnectBy(fetch)
+	logins, err := newSafe(in.secret, forImports)
+	if err != nil {
+		return s, err
+	}
+	s.pieces.SealBy(logins)
 	s.providers = provider.New(in.db, in.jobs, out.chain, out.peers, clock, rand.Reader, a.log,
 		provider.Settings{Interval: providerInterval})
 	safe, err := newSafe(in.secret, forDeals)

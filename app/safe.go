@@ -18,6 +18,7 @@ type safe struct{ aead cipher.AEAD }
 const (
 	forSources = "firth: options of sources"
 	forDeals   = "firth: requests and headers of deals"
+	forImports = "firth: logins of imports"
 )
 
 func newSafe(secret []byte, purpose string) (safe, error) {
@@ -33,10 +34,10 @@ func newSafe(secret []byte, purpose string) (safe, error) {
 	return safe{aead}, err
 }
 
-// Seal implements dataset.Seal and deal.Seal.
+// Seal implements dataset.Seal, deal.Seal and piece.Seal.
 func (s safe) Seal(plain []byte) ([]byte, error) { return s.aead.Seal(nil, nil, plain, nil), nil }
 
-// Open implements dataset.Seal and deal.Seal.
+// Open implements dataset.Seal, deal.Seal and piece.Seal.
 func (s safe) Open(sealed []byte) ([]byte, error) {
 	plain, err := s.aead.Open(nil, nil, sealed, nil)
 	if err != nil {

@@ -64,7 +64,11 @@ func (s *Service) openURL(ctx context.Context, im Import, from int64, again bool
 	if again {
 		o.Version = im.Version
 	}
-	f, err := fetch.Open(ctx, s.web, im.Place, o)
+	address, err := s.address(im)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fetch.Open(ctx, s.web, address, o)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,64 @@ func TestImporter(t *testing.T) {
 	until(t, func() bool {
 		im := ok(h.pieces.ImportByID(t.Context(), project, 1))(t)
 		return im.State == piece.ImportDone
+	})
+}
+
+// box is a Seal that only turns its bytes around.
+type box struct{}
+
+func (box) Seal(b []byte) ([]byte, error) {
+	b = bytes.Clone(b)
+	slices.Reverse(b)
+	return b, nil
+}
+
+func (b box) Open(sealed []byte) ([]byte, error) { return b.Seal(sealed) }
+
+// User and password of an URL are sent to its server, and are nowhere to be read.
+func TestImportByLogin(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, open dbtest.Open) {
+		h := build(t, opened(t, open), piece.Settings{ImportsApart: true}, nil) // with nobody apart
+		h.pieces.ConnectBy(http.DefaultClient)
+		car, _ := own(3, 1000)
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if user, pass, _ := r.BasicAuth(); user != "an n" || pass != "s3cr:t/@" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(car))
+		}))
+		defer web.Close()
+		host := strings.TrimPrefix(web.URL, "http://")
+		n := piece.NewImport{Place: "http://an%20n:s3cr%3At%2F%40@" + host + "/x.car?a=b"}
+		if _, err := h.pieces.Import(t.Context(), project, n); !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), "s3cr") {
+			t.Errorf("without a seal: %v", err)
+		}
+		h.pieces.SealBy(box{})
+		odd := piece.NewImport{Place: "http://ann:s3cr t@" + host + "/%zz"}
+		if _, err := h.pieces.Import(t.Context(), project, odd); !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), "s3cr") {
+			t.Errorf("of no URL: %v", err)
+		}
+		logins := func() (all []string) {
+			must(t, h.db.Read().NewSelect().Table("piece_import").ColumnExpr("COALESCE(login, '')").Order("id").Scan(t.Context(), &all))
+			return all
+		}
+		im := ok(h.pieces.Import(t.Context(), project, n))(t)
+		if im.Place != web.URL+"/x.car?a=b" || logins()[0] != "04%F2%tA3%rc3s:n02%na" {
+			t.Errorf("%+v, %q", im, logins())
+		}
+		if _, _, err := h.pieces.ClaimImport(t.Context(), project, 1, "apart"); !fault.Is(err, fault.NotFound) {
+			t.Errorf("a node apart gets it: %v", err)
+		}
+		defer h.run()()
+		h.pieceOf(h.imported(n))
+		n.Place = strings.Replace(n.Place, "s3cr", "secr", 1)
+		if im = h.imported(n); im.State != piece.ImportFailed || im.FaultKind != "forbidden" || strings.Contains(im.Reason, "secr") || !strings.Contains(im.Reason, "401") {
+			t.Errorf("%+v", im)
+		}
+		if kept := strings.Join(logins(), ""); kept != "" {
+			t.Errorf("kept behind the end: %q", kept)
+		}
 	})
 }
 

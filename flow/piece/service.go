@@ -42,6 +42,7 @@ type Service struct {
 	sources  Sources
 	buckets  Buckets
 	web      *http.Client
+	seal     Seal
 	buffers  *Buffers
 
 	verifying chan struct{} // holds one while a piece is verified

@@ -44,6 +44,7 @@ type importRow struct {
 	FaultKind   string      `bun:"fault_kind"`
 	Known       bool        `bun:"known"`
 	Note        string      `bun:"note"`
+	Login       []byte      `bun:"login"`
 	CreatedAt   time.Time   `bun:"created_at"`
 	UpdatedAt   time.Time   `bun:"updated_at"`
 }
@@ -54,7 +55,7 @@ func (r importRow) imported() Import {
 		Reason: r.Reason, Attempts: r.Attempts, NextAttempt: timeOf(r.NextAttempt), DoneBytes: r.DoneBytes, Size: r.Size,
 		Worker: r.Worker, Epoch: r.Epoch, LeaseUntil: timeOf(r.LeaseUntil), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 		Version: r.Version, Committed: r.FoundIndex != "", FaultKind: r.FaultKind, Known: r.Known, Note: r.Note,
-		mtime: r.FileMtime, token: r.TokenID, own: r.Own, work: r.Work, kept: r.KeptBytes,
+		mtime: r.FileMtime, token: r.TokenID, own: r.Own, work: r.Work, kept: r.KeptBytes, login: r.Login,
 		found: found{index: r.FoundIndex, root: r.FoundRoot, at: r.FoundAt, by: r.FoundBy},
 	}
 	if r.PieceID != nil {
@@ -72,10 +73,10 @@ func timeOf(t *time.Time) time.Time {
 
 // insertImport makes an import, unless its place is being imported: then made is
 // false and that one is returned.
-func insertImport(ctx context.Context, tx *db.Tx, project int64, n NewImport, now time.Time) (im Import, made bool, err error) {
+func insertImport(ctx context.Context, tx *db.Tx, project int64, n NewImport, login []byte, now time.Time) (im Import, made bool, err error) {
 	row := &importRow{
 		ProjectID: project, Place: n.Place, Copied: n.Copy, PieceCID: n.PieceCID, Root: n.Root, State: ImportWaiting,
-		CreatedAt: now, UpdatedAt: now,
+		CreatedAt: now, UpdatedAt: now, Login: login, Own: len(login) > 0, // who is apart learns no passwords
 	}
 	res, err := tx.NewInsert().Model(row).On("CONFLICT (project_id, place) WHERE state IN ('waiting', 'running') DO NOTHING").Returning("id").Exec(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -196,6 +197,9 @@ func saveImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error 
 			im.State, im.Reason, im.Attempts, im.DoneBytes, im.Size, now)
 		up.Set("own = ?, found_index = ?, found_root = ?, found_at = ?, found_by = ?", im.own, im.found.index, im.found.root, im.found.at, im.found.by)
 		up.Set("fault_kind = ?, known = ?, note = ?", im.FaultKind, im.Known, im.Note)
+		if im.over() {
+			up.Set("login = NULL")
+		}
 		if !im.NextAttempt.IsZero() {
 			up.Set("next_attempt_at = ?", im.NextAttempt)
 		}
@@ -207,7 +211,7 @@ func saveImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error 
 
 // endImport ends an import whoever owns it.
 func endImport(ctx context.Context, tx *db.Tx, im Import, now time.Time) error {
-	res, err := tx.NewUpdate().Model((*importRow)(nil)).Set("state = ?, reason = ?, fault_kind = ?, epoch = epoch + 1, lease_until = NULL, updated_at = ?", im.State, im.Reason, im.FaultKind, now).
+	res, err := tx.NewUpdate().Model((*importRow)(nil)).Set("state = ?, reason = ?, fault_kind = ?, epoch = epoch + 1, lease_until = NULL, login = NULL, updated_at = ?", im.State, im.Reason, im.FaultKind, now).
 		Where("id = ? AND epoch = ? AND state IN ('waiting', 'running')", im.ID, im.Epoch).Exec(ctx)
 	return db.One(res, err, "end import %d", im.ID)
 }
