@@ -2,42 +2,16 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"os"
-	"runtime/debug"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// leanEvery is how often a running packer becomes lean again.
-const leanEvery = 250 * time.Millisecond
-
-// lean gives back what only the start needed: garbage of the migrations, and
-// the pages of the program itself, of which a start has touched nearly all (each
-// library's tables and what fills them) and packing needs a fifth. They are read
-// from the page cache again when they are wanted, each with fifteen neighbours
-// that mostly are not: so they are given back again and again by what it returns,
-// until ctx ends. What cannot be given back stays.
-func lean() (stay func(context.Context) error) {
-	debug.FreeOSMemory()
-	clean := cleanPages()
-	giveBack(clean)
-	return func(ctx context.Context) error {
-		tick := time.NewTicker(leanEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
-				giveBack(clean)
-			}
-		}
-	}
-}
-
+// giveBack returns the pages of the program itself, of which a start has touched
+// nearly all (each library's tables and what fills them) and packing needs a
+// fifth. They are read from the page cache again when they are wanted, each with
+// fifteen neighbours that mostly are not.
 func giveBack(clean []pages) {
 	for _, p := range clean {
 		_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(p.from), uintptr(p.to-p.from), unix.MADV_DONTNEED)

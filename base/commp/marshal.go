@@ -1,8 +1,10 @@
 package commp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 	"math/bits"
 )
 
@@ -18,24 +20,63 @@ const (
 	treeOverhead = len(treeMagic) + 8 + 4
 )
 
-// MarshalBinary encodes the Tree, whole or in part, to be taken up again after
-// a restart: 32 bytes for each slot that is set. It never fails.
-func (t *Tree) MarshalBinary() ([]byte, error) {
+// WriteTo encodes the Tree, whole or in part, to be taken up again after a
+// restart: 32 bytes for each slot that is set. Slots are set before or after it,
+// not meanwhile. It needs 64 KiB of memory and fails only where w does.
+func (t *Tree) WriteTo(w io.Writer) (int64, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	slots := len(t.root)
-	out := make([]byte, 0, treeOverhead+(slots+7)/8+slots*nodeSize)
-	out = append(out, treeMagic...)
-	out = binary.BigEndian.AppendUint64(out, uint64(t.raw))
-	for i := range (slots + 7) / 8 {
-		out = append(out, byte(t.set[i/8]>>(i%8*8)))
+	const full = 64 << 10
+	b, sum, written := make([]byte, 0, full+nodeSize), uint32(0), int64(0)
+	write := func(atLeast int) error {
+		if len(b) < atLeast {
+			return nil
+		}
+		sum = crc32.Update(sum, castagnoli, b)
+		n, err := w.Write(b)
+		written, b = written+int64(n), b[:0]
+		return err
 	}
-	for i := range t.root {
-		if t.has(i) {
-			out = append(out, t.root[i][:]...)
+	b = binary.BigEndian.AppendUint64(append(b, treeMagic...), uint64(t.raw))
+	for i := range (len(t.root) + 7) / 8 {
+		b = append(b, byte(t.set[i/8]>>(i%8*8)))
+		if err := write(full); err != nil {
+			return written, err
 		}
 	}
-	return binary.BigEndian.AppendUint32(out, checksum(out)), nil
+	for i := range t.root {
+		if !t.has(i) {
+			continue
+		}
+		b = append(b, t.root[i][:]...)
+		if err := write(full); err != nil {
+			return written, err
+		}
+	}
+	if err := write(1); err != nil {
+		return written, err
+	}
+	n, err := w.Write(binary.BigEndian.AppendUint32(b, sum))
+	return written + int64(n), err
+}
+
+// EncodedSize is how many bytes WriteTo writes.
+func (t *Tree) EncodedSize() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n := treeOverhead + (len(t.root)+7)/8
+	for _, word := range t.set {
+		n += bits.OnesCount64(word) * nodeSize
+	}
+	return int64(n)
+}
+
+// MarshalBinary is WriteTo into memory. It never fails.
+func (t *Tree) MarshalBinary() ([]byte, error) {
+	var out bytes.Buffer
+	out.Grow(int(t.EncodedSize()))
+	_, err := t.WriteTo(&out)
+	return out.Bytes(), err
 }
 
 // UnmarshalBinary replaces the Tree by an encoded one. The error is ErrInput
@@ -116,4 +157,6 @@ func RootOffset(rawSize int64, slot int) int64 {
 	return int64(len(treeMagic) + 8 + (slotsOf(rawSize)+7)/8 + slot*nodeSize)
 }
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

@@ -4,9 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -45,7 +47,7 @@ func createCAR(dir, export string, limit int64, durable bool) (*car, error) {
 		return nil, err
 	}
 	name := filepath.Join(export, ".pack-"+hex.EncodeToString(word[:])+".part")
-	if err := replaceFile(filepath.Join(dir, carFile), []byte(name), durable); err != nil {
+	if err := replaceFile(filepath.Join(dir, carFile), strings.NewReader(name), durable); err != nil {
 		return nil, diskError(err, dir, 0)
 	}
 	return openCAR(name, os.O_CREATE|os.O_EXCL, limit)
@@ -206,13 +208,13 @@ func diskError(err error, dir string, want int64) error {
 	return fault.New(fault.Exhausted, "directory %s: no space left; make room and try again: %w", dir, err)
 }
 
-// replaceFile makes a file have these bytes, all or none of them.
-func replaceFile(name string, b []byte, durable bool) error {
+// replaceFile makes a file have what from writes, all or none of it.
+func replaceFile(name string, from io.WriterTo, durable bool) error {
 	f, err := os.Create(name + ".tmp")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	_, err = from.WriteTo(f)
 	if err == nil && durable {
 		err = f.Sync()
 	}

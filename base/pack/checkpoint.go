@@ -74,11 +74,7 @@ func (p *packer) save(done *finished) error {
 				return err
 			}
 		}
-		tree, err := p.slots.tree.MarshalBinary()
-		if err != nil {
-			return fault.Mark(fault.Internal, err)
-		}
-		if err := replaceFile(filepath.Join(p.job.Dir, treeFile), tree, !p.job.Temporary); err != nil {
+		if err := replaceFile(filepath.Join(p.job.Dir, treeFile), p.slots.tree, !p.job.Temporary); err != nil {
 			return p.dirError(err)
 		}
 		s.Edge, s.File = p.slots.edge, p.open.state()
@@ -111,7 +107,7 @@ func (p *packer) store(s state) error {
 		return err
 	}
 	head := fmt.Appendf(nil, "%08x\n", crc32.Checksum(body, castagnoli))
-	return p.dirError(replaceFile(filepath.Join(p.job.Dir, stateFile), append(head, body...), !p.job.Temporary))
+	return p.dirError(replaceFile(filepath.Join(p.job.Dir, stateFile), bytes.NewReader(append(head, body...)), !p.job.Temporary))
 }
 
 func (f *file) state() *begun {

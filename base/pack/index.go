@@ -246,14 +246,10 @@ func (s *Spool) writeIndex(ctx context.Context, to io.Writer, header []byte, car
 	if _, err := tree.Piece(); err != nil {
 		return fault.Mark(fault.Internal, err)
 	}
-	encoded, err := tree.MarshalBinary()
-	if err != nil {
-		return err
-	}
 	w, le := newPageWriter(to), binary.LittleEndian
 	b := append(make([]byte, 0, preludeSize+len(header)), indexMagic...)
 	b = le.AppendUint32(le.AppendUint32(b, indexVersion), uint32(len(header)))
-	for _, n := range []int64{carSize, s.Records(), s.nodes.size(), s.Sources(), s.sources.size(), int64(len(encoded))} {
+	for _, n := range []int64{carSize, s.Records(), s.nodes.size(), s.Sources(), s.sources.size(), tree.EncodedSize()} {
 		b = le.AppendUint64(b, uint64(n))
 	}
 	if _, err := w.Write(append(b, header...)); err != nil {
@@ -276,7 +272,7 @@ func (s *Spool) writeIndex(ctx context.Context, to io.Writer, header []byte, car
 			return err
 		}
 	}
-	if _, err := w.Write(encoded); err != nil {
+	if _, err := tree.WriteTo(w); err != nil {
 		return err
 	}
 	return w.close()
