@@ -186,7 +186,10 @@ func (e Entry) check() error {
 	if err := covers(e.Sources, e.sourceSpan()); err != nil {
 		return fault.Wrap(err, "%.200q", e.Path)
 	}
-	return fault.Wrap(coversPlain(e.Sources, e.Size), "%.200q", e.Path)
+	if err := coversPlain(e.Sources, e.Size); err != nil {
+		return fault.Wrap(err, "%.200q", e.Path)
+	}
+	return nil
 }
 
 // sourceSpan is how many bytes the sources have to cover.

@@ -169,15 +169,21 @@ const (
 	maxSource = maxOrigin + maxPath + maxID + 4*binary.MaxVarintLen64
 )
 
-func (s Source) appendTo(b []byte) ([]byte, error) {
+// check refuses words that no index could hold.
+func (s Source) check() error {
 	if len(s.Origin) > maxOrigin || len(s.Path) > maxPath || len(s.ID) > maxID || s.Size < 0 {
-		return b, fault.New(fault.Invalid, "source %.100q of %.100q: longer than an index can name, limits %d for the path, %d for origin and identity",
+		return fault.New(fault.Invalid, "source %.100q of %.100q: longer than an index can name, limits %d for the path, %d for origin and identity",
 			s.Path, s.Origin, maxPath, maxOrigin)
 	}
-	for _, word := range []string{s.Origin, s.Path, s.ID} {
+	return nil
+}
+
+// appendTo appends the stored source.
+func (s Source) appendTo(b []byte) []byte {
+	for _, word := range [...]string{s.Origin, s.Path, s.ID} {
 		b = append(binary.AppendUvarint(b, uint64(len(word))), word...)
 	}
-	return binary.AppendUvarint(b, uint64(s.Size)), nil
+	return binary.AppendUvarint(b, uint64(s.Size))
 }
 
 // decodeSource reads what appendTo wrote; ok is false for anything else.

@@ -101,11 +101,10 @@ func (s *Spool) AddSource(src Source) (from uint32, err error) {
 	if n >= MaxSources {
 		return 0, fault.New(fault.Invalid, "piece of more than %d files: no index holds them; make pieces smaller", MaxSources)
 	}
-	encoded, err := src.appendTo(nil)
-	if err != nil {
+	if err := src.check(); err != nil {
 		return 0, err
 	}
-	if err := s.sources.grow(func(b []byte) []byte { return append(b, encoded...) }); err != nil {
+	if err := s.sources.grow(src.appendTo); err != nil {
 		return 0, err
 	}
 	end := uint64(s.sources.size())

@@ -26,6 +26,7 @@ type fetcher struct {
 }
 
 func (f *fetcher) open(ctx context.Context, path, id string) (content, Item, error) {
+	ctx = naming(ctx, "%q", path)
 	var first *stream
 	var found Item
 	err := f.set.try(ctx, func() (err error) {

@@ -21,6 +21,7 @@ type guardedFile struct {
 
 // openGuarded opens a file as local.open does.
 func (l *local) openGuarded(ctx context.Context, path, id string) (content, Item, error) {
+	ctx = naming(ctx, "%q", path)
 	type opened struct {
 		f    *localFile
 		item Item

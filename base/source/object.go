@@ -16,6 +16,7 @@ import (
 const window = 4 << 20
 
 func (r *remote) openObject(ctx context.Context, path, id string) (content, Item, error) {
+	ctx = naming(ctx, "%q", path)
 	var o rclone.Object
 	err := r.set.try(ctx, func() (err error) {
 		o, err = r.tree.NewObject(r.with(ctx), standard(path))

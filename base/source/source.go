@@ -89,7 +89,7 @@ func (s *Source) Walk(ctx context.Context, after string, f Filter, visit func(It
 // the option "stall", 5 minutes, is Unavailable. At most 32 calls of a source
 // that never came back are left behind; then it is Unavailable at once.
 func (s *Source) Open(ctx context.Context, path string, id string) (*File, error) {
-	c, item, err := s.tree.open(naming(ctx, "%q", path), path, id)
+	c, item, err := s.tree.open(ctx, path, id)
 	if err != nil {
 		return nil, fault.Wrap(err, "%q", path)
 	}

@@ -160,6 +160,7 @@ func (d *decoder) count(each int) int {
 type cursor struct {
 	rest decoder // records to come
 	path []byte  // of the current record
+	text []byte  // its texts, on their way to be one
 	body decoder // what is behind the path
 }
 
@@ -207,10 +208,15 @@ func (c *cursor) bare() bool {
 
 // record takes the current record apart.
 func (c *cursor) record() (Record, error) {
-	r := Record{Path: string(c.path), Kind: c.kind(), State: c.state()}
+	r := Record{Kind: c.kind(), State: c.state()}
 	d := decoder{b: c.body.b[1:]}
 	r.Size, r.Modified, r.Source = d.amount(), d.signed(), d.amount()
-	r.ID, r.Target, r.Reason = string(d.bytes()), string(d.bytes()), string(d.bytes())
+	id, target, reason := d.bytes(), d.bytes(), d.bytes()
+	c.text = append(append(append(append(c.text[:0], c.path...), id...), target...), reason...)
+	all := string(c.text) // one piece of memory for the four
+	r.Path, all = all[:len(c.path)], all[len(c.path):]
+	r.ID, all = all[:len(id)], all[len(id):]
+	r.Target, r.Reason = all[:len(target)], all[len(target):]
 	r.CID, r.TreeSize = d.cid(cid.Undef), d.number()
 	if n := d.count(7); n > 0 {
 		r.Parts = make([]Part, n)
