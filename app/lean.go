@@ -13,7 +13,7 @@ const (
 	leanEvery = 250 * time.Millisecond
 	// packerHeap is how much memory of Go a packer has before garbage is collected
 	// sooner than it would be; the buffers of files are beside it.
-	packerHeap = 48 << 20
+	packerHeap = 40 << 20
 )
 
 // lean keeps the memory of a packer small while it runs: what only the start

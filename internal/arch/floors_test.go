@@ -55,7 +55,6 @@ var rooms = []room{
 
 	{"base", "commp", "piece commitment, proofs"},
 	{"base", "sha256x", "many SHA-256 at once"},
-	{"base", "pack", "files into CARs, commitment and index in one pass"},
 	{"base", "blob", "bytes by key"},
 	{"base", "block", "block store: segments and index"},
 	{"base", "dag", "UnixFS build and read, CAR read and write"},
@@ -91,9 +90,6 @@ var arrows = []arrow{
 	{"flow", "retrieval", "deal", "deals say who holds a piece"},
 	{"flow", "retrieval", "piece", "pieces say where bytes lie"},
 
-	{"base", "pack", "dag", "files become DAGs and CARs"},
-	{"base", "pack", "commp", "CARs become pieces"},
-	{"base", "pack", "sha256x", "leaves are hashed side by side"},
 	{"base", "dag", "block", "nodes are blocks"},
 	{"base", "indexdag", "dag", "an index says where DAGs are"},
 	{"base", "indexdag", "commp", "pieces go by CIDs of two versions"},

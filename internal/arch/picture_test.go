@@ -121,3 +121,20 @@ func neighbours(r room) string {
 	}
 	return strings.Join(out, "; ")
 }
+
+// A room or an arrow that stands twice in the tables would be drawn twice.
+func TestTablesNameThingsOnce(t *testing.T) {
+	seen := map[string]bool{}
+	once := func(what string) {
+		if seen[what] {
+			t.Errorf("%s is listed twice", what)
+		}
+		seen[what] = true
+	}
+	for _, r := range rooms {
+		once(r.floor + "/" + r.name)
+	}
+	for _, a := range arrows {
+		once(a.floor + "/" + a.from + " to " + a.to)
+	}
+}
