@@ -10,7 +10,7 @@ import (
 
 const (
 	// leanEvery is how often a running packer becomes lean again.
-	leanEvery = 250 * time.Millisecond
+	leanEvery = 100 * time.Millisecond
 	// packerHeap is how much memory of Go a packer has before garbage is collected
 	// sooner than it would be; the buffers of files are beside it.
 	packerHeap = 40 << 20

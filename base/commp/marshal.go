@@ -38,17 +38,18 @@ func (t *Tree) WriteTo(w io.Writer) (int64, error) {
 		return err
 	}
 	b = binary.BigEndian.AppendUint64(append(b, treeMagic...), uint64(t.raw))
-	for i := range (len(t.root) + 7) / 8 {
+	for i := range (t.root.n + 7) / 8 {
 		b = append(b, byte(t.set[i/8]>>(i%8*8)))
 		if err := write(full); err != nil {
 			return written, err
 		}
 	}
-	for i := range t.root {
+	for i := range t.root.n {
 		if !t.has(i) {
 			continue
 		}
-		b = append(b, t.root[i][:]...)
+		n := t.root.at(i)
+		b = append(b, n[:]...)
 		if err := write(full); err != nil {
 			return written, err
 		}
@@ -64,7 +65,7 @@ func (t *Tree) WriteTo(w io.Writer) (int64, error) {
 func (t *Tree) EncodedSize() int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	n := treeOverhead + (len(t.root)+7)/8
+	n := treeOverhead + (t.root.n+7)/8
 	for _, word := range t.set {
 		n += bits.OnesCount64(word) * nodeSize
 	}
@@ -134,7 +135,7 @@ func decodeTree(data []byte) (*Tree, error) {
 }
 
 func readSlots(size int64, slots int, mask, roots []byte) (*Tree, error) {
-	t := &Tree{raw: size, root: make([]Node, slots), set: make([]uint64, (slots+63)/64)}
+	t := &Tree{raw: size, root: newNodes(slots), set: make([]uint64, (slots+63)/64)}
 	for i := range slots {
 		if mask[i/8]>>(i%8)&1 == 0 {
 			continue
@@ -143,7 +144,7 @@ func readSlots(size int64, slots int, mask, roots []byte) (*Tree, error) {
 		if n[31]&0xc0 != 0 {
 			return nil, inputError("encoded tree: root of slot %d exceeds 254 bits", i)
 		}
-		t.root[i] = n
+		t.root.put(i, n)
 		t.set[i/64] |= 1 << (i % 64)
 		roots = roots[nodeSize:]
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Proof shows that Length raw bytes stand at Offset of a piece. It carries the
@@ -71,7 +72,7 @@ func (t *Tree) edge(e *engine, s span, slot int64, data io.ReaderAt) ([]byte, er
 	if int64(n) < want && err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if int64(n) < want || e.root(raw, s.top()) != t.root[slot] {
+	if int64(n) < want || e.root(raw, s.top()) != t.root.at(int(slot)) {
 		return nil, fmt.Errorf("%w: bytes from %d are not those slot %d was set from", ErrMismatch, off, slot)
 	}
 	return raw, nil
@@ -87,24 +88,24 @@ func (p *Proof) climbSlot(e *engine, s span, slot int64, raw []byte) {
 		}
 	}
 	first, end := s.inside(slot)
-	p.record(e, levels[quadHeight][first:end], first, quadHeight, s.top(), func(h int, i int64) Node { return levels[h][i] })
+	p.record(e, slices.Clone(levels[quadHeight][first:end]), first, quadHeight, s.top(), func(h int, i int64) Node { return levels[h][i] })
 }
 
 // climbSlots adds the siblings above the slots.
 func (p *Proof) climbSlots(e *engine, s span, t *Tree) {
-	p.record(e, t.root[s.firstSlot():s.lastSlot()+1], s.firstSlot(), s.top(), s.height, func(h int, i int64) Node {
+	p.record(e, t.root.list(int(s.firstSlot()), int(s.lastSlot())+1), s.firstSlot(), s.top(), s.height, func(h int, i int64) Node {
 		var under peaks
 		width := int64(1) << (h - slotHeight)
-		for slot := i * width; slot < min((i+1)*width, int64(len(t.root))); slot++ {
-			under.push(e, t.root[slot], slotHeight)
+		for slot := i * width; slot < min((i+1)*width, int64(t.root.n)); slot++ {
+			under.push(e, t.root.at(int(slot)), slotHeight)
 		}
 		return under.root(e, h)
 	})
 }
 
-// record climbs over a copy of nodes and keeps what the climb lacked.
+// record climbs over nodes, which it changes, and keeps what the climb lacked.
 func (p *Proof) record(e *engine, nodes []Node, first int64, from, to int, at func(height int, index int64) Node) {
-	_, _ = e.climb(append([]Node(nil), nodes...), first, from, to, func(h int, i int64) (Node, error) {
+	_, _ = e.climb(nodes, first, from, to, func(h int, i int64) (Node, error) {
 		n := at(h, i)
 		p.Siblings = append(p.Siblings, n)
 		return n, nil

@@ -18,7 +18,7 @@ type Range struct {
 // Tree computes the commitment of data whose length is known while its bytes
 // come in any order: slot i is the root over raw bytes [i*SlotRaw,
 // (i+1)*SlotRaw), the last slot extended with zeros. Everything but the slots'
-// roots is forgotten: 32 bytes for each 127 KiB, and 72 KiB for each goroutine
+// roots is forgotten: 32 bytes for each 127 KiB that were set, and 72 KiB for each goroutine
 // that is setting slots at the moment.
 //
 // All methods may be called from any number of goroutines at the same time.
@@ -29,7 +29,7 @@ type Tree struct {
 
 	mu   sync.RWMutex
 	raw  int64
-	root []Node
+	root nodes
 	set  []uint64 // bit i of the whole: slot i has its root
 }
 
@@ -42,7 +42,7 @@ func newTree(rawSize int64, k kernel) *Tree {
 		panic("commp: tree of a size out of range")
 	}
 	t := &Tree{kernel: k}
-	t.resize(rawSize)
+	t.resize(rawSize, 0)
 	return t
 }
 
@@ -53,16 +53,20 @@ func (t *Tree) engine() *engine {
 	return newEngine(t.kernel)
 }
 
-func (t *Tree) resize(rawSize int64) {
+// resize changes the length; slots behind kept are missing afterwards.
+func (t *Tree) resize(rawSize int64, kept int) {
 	slots := slotsOf(rawSize)
-	root, set := make([]Node, slots), make([]uint64, (slots+63)/64)
-	copy(root, t.root)
+	for i := kept; i < t.root.n; i++ {
+		t.set[i/64] &^= 1 << (i % 64)
+	}
+	set := make([]uint64, (slots+63)/64)
 	copy(set, t.set)
-	t.raw, t.root, t.set = rawSize, root, set
+	t.raw, t.root, t.set = rawSize, t.root.resized(slots, kept), set
 	if rawSize == 0 {
 		e := t.engine()
 		defer t.engines.Put(e)
-		t.root[0], t.set[0] = e.zero[quadHeight], 1
+		t.root.put(0, e.zero[quadHeight])
+		t.set[0] = 1
 	}
 }
 
@@ -120,7 +124,7 @@ func (t *Tree) put(slot int, size int64, roots []byte) error {
 		return inputError("data of %d bytes was resized to %d while slot %d was hashed", size, t.raw, slot)
 	}
 	for ; len(roots) > 0; slot, roots = slot+1, roots[nodeSize:] {
-		t.root[slot] = Node(roots)
+		t.root.put(slot, Node(roots))
 		t.set[slot/64] |= 1 << (slot % 64)
 	}
 	return nil
@@ -131,13 +135,13 @@ func (t *Tree) put(slot int, size int64, roots []byte) error {
 func (t *Tree) SetRoot(slot int, root Node) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slot < 0 || slot >= len(t.root) {
-		return inputError("slot %d of %d", slot, len(t.root))
+	if slot < 0 || slot >= t.root.n {
+		return inputError("slot %d of %d", slot, t.root.n)
 	}
 	if root[31]&0xc0 != 0 {
 		return inputError("root of slot %d exceeds 254 bits", slot)
 	}
-	t.root[slot] = root
+	t.root.put(slot, root)
 	t.set[slot/64] |= 1 << (slot % 64)
 	return nil
 }
@@ -156,12 +160,7 @@ func (t *Tree) Resize(rawSize int64) error {
 	if rawSize == t.raw {
 		return nil
 	}
-	kept := int(min(rawSize, t.raw) / SlotRaw)
-	for i := kept; i < len(t.root); i++ {
-		t.root[i] = Node{}
-		t.set[i/64] &^= 1 << (i % 64)
-	}
-	t.resize(rawSize)
+	t.resize(rawSize, int(min(rawSize, t.raw)/SlotRaw))
 	return nil
 }
 
@@ -169,7 +168,7 @@ func (t *Tree) Resize(rawSize int64) error {
 func (t *Tree) Slots() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return len(t.root)
+	return t.root.n
 }
 
 // Root returns the root of a slot and whether it was set. Of data that fits
@@ -177,10 +176,10 @@ func (t *Tree) Slots() int {
 func (t *Tree) Root(slot int) (Node, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if slot < 0 || slot >= len(t.root) || !t.has(slot) {
+	if slot < 0 || slot >= t.root.n || !t.has(slot) {
 		return Node{}, false
 	}
-	return t.root[slot], true
+	return t.root.at(slot), true
 }
 
 func (t *Tree) has(slot int) bool { return t.set[slot/64]>>(slot%64)&1 == 1 }
@@ -203,19 +202,19 @@ func (t *Tree) Changed(other *Tree) ([]Range, error) {
 	if copied.raw != t.raw {
 		return nil, inputError("trees over %d and %d bytes", t.raw, copied.raw)
 	}
-	return t.ranges(func(i int) bool { return t.has(i) && copied.has(i) && t.root[i] != copied.root[i] }), nil
+	return t.ranges(func(i int) bool { return t.has(i) && copied.has(i) && t.root.at(i) != copied.root.at(i) }), nil
 }
 
 func (t *Tree) clone() *Tree {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return &Tree{raw: t.raw, root: append([]Node(nil), t.root...), set: append([]uint64(nil), t.set...)}
+	return &Tree{raw: t.raw, root: t.root.resized(t.root.n, t.root.n), set: append([]uint64(nil), t.set...)}
 }
 
 // ranges joins the slots that pick chooses.
 func (t *Tree) ranges(pick func(slot int) bool) []Range {
 	var out []Range
-	for i := range t.root {
+	for i := range t.root.n {
 		if !pick(i) {
 			continue
 		}
@@ -248,15 +247,15 @@ func (t *Tree) PiecePadded(padded uint64) (Piece, error) {
 	defer t.engines.Put(e)
 	own := min(slotHeight, heightOf(uint64(t.raw)))
 	if own < slotHeight {
-		root := t.root[0]
+		root := t.root.at(0)
 		for h := own; h < height; h++ {
 			root = e.join(root, e.zero[h])
 		}
 		return pieceOf(root, uint64(t.raw), height), nil
 	}
 	var p peaks
-	for _, n := range t.root {
-		p.push(e, n, slotHeight)
+	for i := range t.root.n {
+		p.push(e, t.root.at(i), slotHeight)
 	}
 	return pieceOf(p.root(e, height), uint64(t.raw), height), nil
 }
@@ -267,8 +266,8 @@ func (t *Tree) complete() error {
 	for _, w := range t.set {
 		set += bits.OnesCount64(w)
 	}
-	if set != len(t.root) {
-		return missingError(len(t.root)-set, len(t.root))
+	if set != t.root.n {
+		return missingError(t.root.n-set, t.root.n)
 	}
 	return nil
 }

@@ -230,6 +230,19 @@ func replaceFile(name string, from io.WriterTo, durable bool) error {
 	return syncDir(filepath.Dir(name))
 }
 
+// texts are written one behind the other.
+type texts [][]byte
+
+func (t texts) WriteTo(w io.Writer) (n int64, err error) {
+	for _, b := range t {
+		m, err := w.Write(b)
+		if n += int64(m); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

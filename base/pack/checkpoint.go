@@ -107,7 +107,7 @@ func (p *packer) store(s state) error {
 		return err
 	}
 	head := fmt.Appendf(nil, "%08x\n", crc32.Checksum(body, castagnoli))
-	return p.dirError(replaceFile(filepath.Join(p.job.Dir, stateFile), bytes.NewReader(append(head, body...)), !p.job.Temporary))
+	return p.dirError(replaceFile(filepath.Join(p.job.Dir, stateFile), texts{head, body}, !p.job.Temporary))
 }
 
 func (f *file) state() *begun {
@@ -117,6 +117,7 @@ func (f *file) state() *begun {
 	b := &begun{
 		Begun: f.begun, Start: f.start, StartEdge: f.startEdge, Source: f.source,
 		First: f.first, Last: f.last, Scattered: f.scattered, Elsewhere: f.elsewhere,
+		Digests: make([]byte, 0, 32*len(f.digests)),
 	}
 	for _, d := range f.digests {
 		b.Digests = append(b.Digests, d[:]...)
