@@ -8,13 +8,8 @@ import (
 	"github.com/firth-project/firth/base/sha256x"
 )
 
-// hash is the multicodec of the hash function of a form that is known.
-func (f Form) hash() uint64 {
-	if int(f) >= len(forms) {
-		return mh.IDENTITY
-	}
-	return forms[f].MhType
-}
+// hash is the multicodec of the form's hash function.
+func (f Form) hash() uint64 { return forms[f].MhType }
 
 // Digests computes sums[i] of msgs[i] by the hash function of form(i). Those that
 // follow each other by SHA2-256, which is nearly always all, are hashed side by

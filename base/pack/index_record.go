@@ -28,7 +28,7 @@ const MaxRecords = int64(1) << 32
 // Form is all of a CID but its digest.
 type Form uint8
 
-// Forms of the blocks that packing makes. Of foreign blocks FormOf knows more.
+// Forms of the blocks that packing makes; own CARs may hold all of forms.
 const (
 	Raw   Form = 0 // version 1, raw: leaves
 	DagPB Form = 1 // version 1, dag-pb: files and directories
