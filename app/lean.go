@@ -21,6 +21,7 @@ const (
 // What cannot be given back stays.
 func lean() (stay func(context.Context) error) {
 	limited := os.Getenv("GOMEMLIMIT") != "" // somebody knows better
+	before := debug.SetMemoryLimit(-1)
 	if !limited {
 		debug.SetMemoryLimit(packerHeap)
 	}
@@ -28,6 +29,7 @@ func lean() (stay func(context.Context) error) {
 	clean := cleanPages()
 	giveBack(clean)
 	return func(ctx context.Context) error {
+		defer debug.SetMemoryLimit(before) // a process may do more than pack
 		tick := time.NewTicker(leanEvery)
 		defer tick.Stop()
 		for {
