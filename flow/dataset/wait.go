@@ -66,24 +66,26 @@ func waitArgs(w source.Wait) []any {
 
 // tellStage has a preparation say what its stage waits for.
 func (s *Service) tellStage(ctx context.Context, p preparationRow, t *trouble) error {
-	w, fresh := t.news()
-	if !fresh {
-		return nil
-	}
-	return quiet(s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
-		tx.Wake(topic)
-		return p.update(ctx, tx, []State{Active, Failed}, s.now(), waitSet, waitArgs(w)...)
-	}))
+	return s.tellWait(ctx, t, func(ctx context.Context, tx *db.Tx, args []any) error {
+		return p.update(ctx, tx, []State{Active, Failed}, s.now(), waitSet, args...)
+	})
 }
 
 // tellChunk has a chunk say what its worker waits for.
 func (s *Service) tellChunk(ctx context.Context, c chunkRow, t *trouble) error {
+	return s.tellWait(ctx, t, func(ctx context.Context, tx *db.Tx, args []any) error {
+		return c.update(ctx, tx, []ChunkState{ChunkPacking}, c.Epoch, s.now(), waitSet, args...)
+	})
+}
+
+// tellWait has a row say what is waited for, if that is news.
+func (s *Service) tellWait(ctx context.Context, t *trouble, say func(ctx context.Context, tx *db.Tx, args []any) error) error {
 	w, fresh := t.news()
 	if !fresh {
 		return nil
 	}
 	return quiet(s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		tx.Wake(topic)
-		return c.update(ctx, tx, []ChunkState{ChunkPacking}, c.Epoch, s.now(), waitSet, waitArgs(w)...)
+		return say(ctx, tx, waitArgs(w))
 	}))
 }
