@@ -35,7 +35,7 @@ func OpenFile(ctx context.Context, client *http.Client, url string) (*File, erro
 	}
 	_, total, ok := contentRange(res.Header.Get("Content-Range"))
 	if res.StatusCode != http.StatusPartialContent || !ok || total < 0 {
-		return nil, fault.New(fault.Invalid, "%s: the server does not serve ranges of it", shown(url))
+		return nil, fault.New(fault.Invalid, "%s: the server does not serve ranges of it", Shown(url))
 	}
 	return &File{ctx: ctx, client: client, url: url, size: total, version: versionOf(res.Header)}, nil
 }
@@ -68,7 +68,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n, err := io.ReadFull(res.Body, p[:want])
 	if err != nil {
-		return n, fault.New(fault.Unavailable, "%s: broke off at byte %d: %w", shown(f.url), off+int64(n), err)
+		return n, fault.New(fault.Unavailable, "%s: broke off at byte %d: %w", Shown(f.url), off+int64(n), err)
 	}
 	if want < int64(len(p)) {
 		return n, io.EOF

@@ -16,7 +16,7 @@ func TestErrorsTellNoPasswords(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	with := func(url string) string { return strings.Replace(url, "http://", "http://ann:s3cret@", 1) }
-	for _, url := range []string{with(s.URL), with(gone.URL), "http://ann:s3cret@host/%zz", "http://ann:s3cret@", "ftp://ann:s3cret@host/"} {
+	for _, url := range []string{with(s.URL), with(gone.URL), "http://ann:s3cret@host/%zz", "http://ann:p@s3cret@host/%zz", "http://ann:s3cret@", "ftp://ann:s3cret@host/"} {
 		_, err := fetch.Open(t.Context(), http.DefaultClient, url, quick)
 		_, other := fetch.OpenFile(t.Context(), http.DefaultClient, url)
 		if err == nil || other == nil || strings.Contains(err.Error()+other.Error(), "s3cret") {

@@ -61,7 +61,7 @@ func Open(ctx context.Context, client *http.Client, url string, o Options) (*Str
 	}
 	if o.Version != "" && s.version != o.Version {
 		_ = s.body.Close()
-		return nil, fault.New(fault.Conflict, "%s: is another version than it was", shown(url))
+		return nil, fault.New(fault.Conflict, "%s: is another version than it was", Shown(url))
 	}
 	return s, nil
 }
@@ -70,19 +70,19 @@ func Open(ctx context.Context, client *http.Client, url string, o Options) (*Str
 func check(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fault.New(fault.Invalid, "%.200q: is no http:// or https:// address", shown(text))
+		return fault.New(fault.Invalid, "%.200q: is no http:// or https:// address", Shown(text))
 	}
 	return nil
 }
 
-// shown is an URL as errors may have it: without its password.
-func shown(text string) string {
+// Shown is an URL as errors may have it, and be it none: without its password.
+func Shown(text string) string {
 	u, err := url.Parse(text)
 	if err == nil {
 		return u.Redacted()
 	}
-	if _, behind, ok := strings.Cut(text, "@"); ok {
-		return "…@" + behind
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		return "…" + text[at:]
 	}
 	return text
 }
@@ -131,7 +131,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, s.ctx.Err()
 		}
 		if s.dry++; s.dry >= s.o.Tries {
-			return 0, fault.New(fault.Unavailable, "%s: broke off at byte %d, and %d more times without a byte", shown(s.url), s.at, s.dry-1)
+			return 0, fault.New(fault.Unavailable, "%s: broke off at byte %d, and %d more times without a byte", Shown(s.url), s.at, s.dry-1)
 		}
 	}
 }
@@ -182,7 +182,7 @@ func (s *Stream) resume() error {
 		return s.open()
 	}
 	if s.version == "" {
-		return fault.New(fault.Conflict, "%s: broke off at byte %d, and the server names no version (ETag or Last-Modified) to take it up by", shown(s.url), s.at)
+		return fault.New(fault.Conflict, "%s: broke off at byte %d, and the server names no version (ETag or Last-Modified) to take it up by", Shown(s.url), s.at)
 	}
 	res, err := ask(s.ctx, s.client, s.url, s.o.Header, http.Header{
 		"Range": {fmt.Sprintf("bytes=%d-", s.at)}, "If-Range": {s.version},
@@ -205,7 +205,7 @@ func (s *Stream) accept(res *http.Response) error {
 	case http.StatusPartialContent:
 		from, total, ok := contentRange(res.Header.Get("Content-Range"))
 		if !ok || from != s.at || s.size >= 0 && total >= 0 && total != s.size {
-			return fault.New(fault.Conflict, "%s: asked for bytes from %d of %d, answered with %q", shown(s.url), s.at, s.size, res.Header.Get("Content-Range"))
+			return fault.New(fault.Conflict, "%s: asked for bytes from %d of %d, answered with %q", Shown(s.url), s.at, s.size, res.Header.Get("Content-Range"))
 		}
 		s.size = max(s.size, total)
 	case http.StatusOK:
@@ -213,7 +213,7 @@ func (s *Stream) accept(res *http.Response) error {
 			return changed(s.url)
 		}
 		if _, err := io.CopyN(io.Discard, res.Body, s.at); err != nil {
-			return fault.New(fault.Unavailable, "%s: %w", shown(s.url), err)
+			return fault.New(fault.Unavailable, "%s: %w", Shown(s.url), err)
 		}
 		s.size = max(s.size, res.ContentLength)
 	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
@@ -225,7 +225,7 @@ func (s *Stream) accept(res *http.Response) error {
 }
 
 func changed(url string) error {
-	return fault.New(fault.Conflict, "%s: changed while it was read", shown(url))
+	return fault.New(fault.Conflict, "%s: changed while it was read", Shown(url))
 }
 
 func ask(ctx context.Context, client *http.Client, url string, headers ...http.Header) (*http.Response, error) {
@@ -249,7 +249,7 @@ func ask(ctx context.Context, client *http.Client, url string, headers ...http.H
 	}
 	if coding := res.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		_ = res.Body.Close()
-		return nil, fault.New(fault.Invalid, "%s: the server sends it encoded as %.40q though the bytes as they are were asked for", shown(url), coding)
+		return nil, fault.New(fault.Invalid, "%s: the server sends it encoded as %.40q though the bytes as they are were asked for", Shown(url), coding)
 	}
 	return res, nil
 }
@@ -262,7 +262,7 @@ func refused(url string, res *http.Response) error {
 	} else if kind == fault.Internal {
 		kind = fault.Invalid
 	}
-	return fault.New(kind, "%s: the server answers %q", shown(url), res.Status)
+	return fault.New(kind, "%s: the server answers %q", Shown(url), res.Status)
 }
 
 // versionOf is the strong entity tag, else the time of change; a weak tag says

@@ -1,11 +1,10 @@
 package piece
 
 import (
-	"cmp"
 	"net/url"
-	"strings"
 
 	"github.com/firth-project/firth/base/fault"
+	"github.com/firth-project/firth/base/fetch"
 )
 
 // Seal encrypts what must not be read in the database. Open undoes Seal, and
@@ -28,8 +27,7 @@ func (s *Service) takeLogin(n *NewImport) (login []byte, err error) {
 	u, err := url.Parse(n.Place)
 	switch {
 	case err != nil: // and tells all of the place, a password too
-		_, host, _ := strings.Cut(n.Place[strings.Index(n.Place, "//"):], "@")
-		return nil, fault.New(fault.Invalid, "import of %.200q: is no address as RFC 3986 has them", cmp.Or(host, n.Place))
+		return nil, fault.New(fault.Invalid, "import %.200q: is no address as RFC 3986 has them", fetch.Shown(n.Place))
 	case u.User == nil:
 		return nil, nil
 	}
