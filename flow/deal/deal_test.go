@@ -71,6 +71,7 @@ func TestBadProvidersAreReplaced(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, openDB dbtest.Open) {
 		w := open(t, openDB, devnet.Config{Providers: 5})
+		w.settings.Backoff = time.Hour // nobody is asked again in here
 		w.index()
 		faults := []devnet.Fault{devnet.Reject, devnet.Lie, devnet.Vanish, devnet.Stall}
 		for i, f := range faults {
@@ -88,7 +89,8 @@ func TestBadProvidersAreReplaced(t *testing.T) {
 		}
 		w.until("the good provider's copy", func() bool { return len(w.byProvider(4, deal.Active)) == 1 })
 		for i, want := range reasons {
-			if want.state == deal.Failed && faults[i] == devnet.Stall {
+			if faults[i] == devnet.Stall {
+				w.rests(i)
 				w.passed.Add(int64(w.settings.Silence))
 			}
 			w.until(fmt.Sprintf("%s of %s", want.word, faults[i]), func() bool {

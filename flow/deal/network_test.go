@@ -293,3 +293,18 @@ func (w *world) policy(p deal.Policy) deal.Policy {
 func (w *world) byProvider(i int, s deal.State) []deal.Deal {
 	return w.deals(deal.Filter{Provider: w.info.Providers[i].ID, State: s})
 }
+
+// rests waits until the deal of the network's i-th provider was looked at
+// without moving: from then on its silence is counted, and no first word of the
+// provider begins the count again.
+func (w *world) rests(i int) {
+	w.Helper()
+	w.until("a look without news", func() bool {
+		for _, d := range w.byProvider(i, deal.Proposed) {
+			_, seen, err := w.nodes[0].Get(w.ctx, project, d.UUID)
+			w.must(err)
+			return seen[len(seen)-1].Reason == "" && d.UpdatedAt.After(seen[len(seen)-1].At)
+		}
+		return false
+	})
+}
