@@ -29,8 +29,12 @@ const (
 // job may run twice, and beside nodes that claim imports from outside.
 func (s *Service) runImport(ctx context.Context, a importArgs) error {
 	im, err := importByID(ctx, s.db.Read(), 0, a.Import)
-	if err != nil || im.over() {
+	if err != nil {
 		return err
+	}
+	if im.over() { // perhaps by an attempt that was killed before it tidied up
+		s.tidy(ctx, im.ID)
+		return nil
 	}
 	if s.settings.ImportsApart && !im.own && !im.Committed {
 		return job.Later(lookAgain)
@@ -283,6 +287,9 @@ func (s *Service) finish(ctx context.Context, im Import, p Piece) error {
 		return err
 	}
 	im.Note = note
+	// A beat that finds the import over ends ctx, while the answer to that very
+	// commit may still be on its way.
+	ctx = context.WithoutCancel(ctx)
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) error {
 		now := s.now()
 		p.CreatedAt = now
@@ -303,7 +310,7 @@ func (s *Service) finish(ctx context.Context, im Import, p Piece) error {
 		return tellImport(ctx, tx, now, im)
 	})
 	if err == nil {
-		s.tidy(context.WithoutCancel(ctx), im.ID)
+		s.tidy(ctx, im.ID)
 	}
 	return err
 }
