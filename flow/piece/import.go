@@ -207,8 +207,8 @@ func tellImport(ctx context.Context, tx *db.Tx, now time.Time, im Import) error 
 
 // wanted computes the piece of a tree as it was asked for: a piece CID v2 says
 // its padded size, for a v1 all sizes are tried; without one it is the smallest
-// there is, or the smallest that is made here.
-func (s *Service) wanted(tree *commp.Tree, pieceCID string) (commp.Piece, error) {
+// there is, or the smallest that is made here, or least.
+func (s *Service) wanted(tree *commp.Tree, pieceCID string, least uint64) (commp.Piece, error) {
 	natural, err := tree.Piece()
 	if err != nil {
 		return natural, fault.Mark(fault.Internal, err)
@@ -217,7 +217,7 @@ func (s *Service) wanted(tree *commp.Tree, pieceCID string) (commp.Piece, error)
 		return natural, tooLarge(tree.RawSize(), s.settings.payload())
 	}
 	if pieceCID == "" {
-		return tree.PiecePadded(max(natural.PaddedSize, uint64(s.settings.MinPadded)))
+		return tree.PiecePadded(max(natural.PaddedSize, uint64(s.settings.MinPadded), least))
 	}
 	for padded := natural.PaddedSize; padded <= uint64(s.settings.MaxPadded); padded *= 2 {
 		p, err := tree.PiecePadded(padded)

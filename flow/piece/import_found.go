@@ -191,7 +191,7 @@ func (s *Service) conclude(ctx context.Context, im Import, car theCAR, kept *cop
 	if err != nil {
 		return fault.Wrap(err, "import %s", im.Place)
 	}
-	made, err := s.wanted(tree, im.PieceCID)
+	made, err := s.wanted(tree, im.PieceCID, 0)
 	if err != nil {
 		return s.doubt(ctx, im, fault.Wrap(err, "import %s", im.Place))
 	}

@@ -86,7 +86,7 @@ func (s *Service) importOwned(ctx context.Context, im Import) error {
 	if err := r.in.check(); err != nil {
 		return err
 	}
-	made, err := s.wanted(r.scan.tree, im.PieceCID)
+	made, err := s.wanted(r.scan.tree, im.PieceCID, r.scan.padded)
 	if err != nil {
 		return fault.Wrap(err, "import %s", im.Place)
 	}
@@ -191,7 +191,7 @@ func (s *Service) openAt(ctx context.Context, im Import, parts []importPartRow) 
 		}
 	}()
 	number := len(parts)
-	o := scanning{buffers: s.buffers, limit: s.settings.payload(), hint: -1, every: pace{s.settings.KeepBytes, s.settings.KeepAfter}, clock: s.clock}
+	o := scanning{buffers: s.buffers, limit: s.settings.payload(), hint: -1, padding: true, every: pace{s.settings.KeepBytes, s.settings.KeepAfter}, clock: s.clock}
 	o.keep = func(ctx context.Context, p *stretch) error {
 		if r.copy != nil {
 			if err := r.copy.Sync(); err != nil {

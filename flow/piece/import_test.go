@@ -165,6 +165,8 @@ func TestImportRefuses(t *testing.T) {
 	other := commitment(t, []byte("other"))
 	flipped := bytes.Clone(car)
 	flipped[len(flipped)-1]++
+	damaged := filled(car, 4096)
+	damaged[4060] = 1
 	data := []byte("inline")
 	inline := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.IDENTITY, -1))(t))))(t)
 	sha512 := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.SHA2_512, -1))(t))))(t)
@@ -179,6 +181,8 @@ func TestImportRefuses(t *testing.T) {
 		"damaged block":    {flipped, piece.NewImport{}, "section 3 at byte"},
 		"cut short":        {car[:len(car)-1], piece.NewImport{}, "truncated"},
 		"zeros behind":     {append(bytes.Clone(car), 0, 0), piece.NewImport{}, "blocks, which end at byte"},
+		"zeros, cut off":   {filled(car, 4096)[:4000], piece.NewImport{}, "blocks, which end at byte"},
+		"damaged padding":  {damaged, piece.NewImport{}, "other bytes the zeros at byte 4060"},
 		"garbage behind":   {append(bytes.Clone(car), 0xff, 0xff, 0xff), piece.NewImport{}, "truncated"},
 		"identity CID":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], inline), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3 only"},
 		"another hash":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], sha512), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3 only"},

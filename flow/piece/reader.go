@@ -91,27 +91,29 @@ func (b bytesOf) Open(ctx context.Context, src pack.Source) (pack.File, error) {
 }
 
 // openOwnCAR opens the CAR a piece reads its blocks from: where it stands, or
-// in the blob store if it was copied there.
+// in the blob store if it was copied there, too, and stands nowhere else any more.
 func (s *Service) openOwnCAR(ctx context.Context, p Piece) (pack.File, error) {
-	if _, here := s.blobs.(localPath); InBucket(p.CAR) || p.CAR == "" && p.Cached && !here {
+	if p.CAR != "" && !InBucket(p.CAR) {
+		f, err := openCAR(p)
+		if err == nil {
+			return carFile{f, p}, nil
+		}
+		if !p.Cached {
+			return nil, err
+		}
+	}
+	if _, here := s.blobs.(localPath); InBucket(p.CAR) || !here {
 		car, ok := s.OpenStored(ctx, p)
 		if !ok {
 			return nil, fault.New(fault.NotFound, "CAR of piece %s: is not in its store any more", p.CID)
 		}
 		return storedFile{car}, nil
 	}
-	if p.CAR == "" && p.Cached {
-		f, _, err := s.local(ctx, carKey(p.CID))
-		if err != nil {
-			return nil, err
-		}
-		return keptFile{f}, nil
-	}
-	f, err := openCAR(p)
+	f, _, err := s.local(ctx, carKey(p.CID))
 	if err != nil {
 		return nil, err
 	}
-	return carFile{f, p}, nil
+	return keptFile{f}, nil
 }
 
 // storedFile is a CAR whose name says what it holds.

@@ -61,6 +61,7 @@ type scanning struct {
 	want     cid.Cid          // root that is wanted; undefined is any
 	limit    int64            // bytes of a CAR
 	hint     int64            // bytes of the stream; -1 is unknown
+	padding  bool             // a whole piece is taken, with the zeros behind its CAR
 	copy     io.Writer        // takes the CAR, if it is not nil
 	progress func(done int64) // of the CAR, if it is not nil
 
@@ -73,8 +74,9 @@ type scanning struct {
 type scanned struct {
 	header []byte
 	root   cid.Cid
-	at     int64 // where the CAR begins in the stream: behind the head of a CARv2
-	size   int64 // bytes of the CAR
+	at     int64  // where the CAR begins in the stream: behind the head of a CARv2
+	size   int64  // bytes of the CAR
+	padded uint64 // size of the piece that the stream is, zeros and all; else 0
 	tree   *commp.Tree
 	spool  *pack.Spool
 }
@@ -187,12 +189,18 @@ func (s *scan) window(ctx context.Context, buf []byte) (last bool, err error) {
 	if s.size += int64(n); s.size > s.limit {
 		return false, tooLarge(s.size, s.limit)
 	}
-	if err := s.room(last); err != nil {
-		return false, err
-	}
 	begin := margin - copy(buf[margin-len(s.carry):], s.carry)
 	sections, rest, err := s.cut(buf[begin:margin+n], last)
 	if err != nil {
+		return false, err
+	}
+	if len(rest) > 0 && rest[0] == 0 {
+		if err := s.pad(ctx, rest); err != nil {
+			return false, err
+		}
+		raw, rest, last = raw[:s.size-off], nil, true
+	}
+	if err := s.room(last); err != nil {
 		return false, err
 	}
 	s.carry = append(s.carry[:0], rest...)

@@ -151,11 +151,14 @@ func (p *payload) Read(b []byte) (int, error) {
 }
 
 // cut takes the whole sections of b, which begins at s.next of the CAR; rest is
-// the beginning of the one that goes on in the next window.
+// the beginning of the one that goes on in the next window, or of the padding.
 func (s *scan) cut(b []byte, last bool) (all []section, rest []byte, err error) {
 	skip := min(s.skip, len(b))
 	b, s.skip = b[skip:], s.skip-skip
 	for len(b) > 0 {
+		if b[0] == 0 && s.ends() {
+			return all, b, nil
+		}
 		s.count++
 		one, n, err := s.section(b, last)
 		if err != nil {

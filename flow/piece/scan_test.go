@@ -36,7 +36,7 @@ func scanCAR(ctx context.Context, r io.Reader, o scanning) (*scan, error) {
 }
 
 // The way a CAR falls into windows changes nothing, nor does its size being
-// unknown or announced wrongly.
+// unknown or announced wrongly, nor the padding of a piece behind it.
 func TestScanWindows(t *testing.T) {
 	root := section1(10)
 	_, c, err := cid.CidFromBytes(root[1:])
@@ -54,11 +54,16 @@ func TestScanWindows(t *testing.T) {
 		w := commp.New()
 		_, _ = w.Write(car)
 		want, _ := w.Sum()
-		for _, hint := range []int64{-1, int64(len(car)), 5, int64(len(car)) * 3} {
+		padded := append(bytes.Clone(car), make([]byte, int(commp.MaxRawSize(2*commp.PaddedSize(uint64(end))))-len(car))...)
+		for _, hint := range []int64{-1, int64(len(padded)), int64(len(car)), 5, int64(len(car)) * 3} {
 			for _, slots := range []int{1, 3} {
 				var copied bytes.Buffer
-				got, err := scanCAR(t.Context(), iotest.HalfReader(bytes.NewReader(car)), scanning{
-					buffers: NewBuffers(3, slots), limit: 1 << 30, hint: hint, copy: &copied,
+				in := car
+				if hint == int64(len(padded)) {
+					in = padded
+				}
+				got, err := scanCAR(t.Context(), iotest.HalfReader(bytes.NewReader(in)), scanning{
+					buffers: NewBuffers(3, slots), limit: 1 << 30, hint: hint, copy: &copied, padding: true,
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -60,9 +60,10 @@ func (d *door) importRoutes() {
 		id: "importPiece", method: http.MethodPost, path: "/v1/pieces/imports", tag: "piece", scope: account.WriteContent, status: http.StatusCreated,
 		summary: "Have a CAR become a piece",
 		detail: "A CAR of version 1 or 2, on the node's machine or behind a URL. It is read once: every digest is checked, commitment and " +
-			"index are computed. A file stays where it stands unless it is copied; of a CARv2 its data are the piece. A file called by a " +
+			"index are computed. A file stays where it stands unless it is copied; of a CARv2 its data are the piece, " +
+			"and of a file that fills a piece with zeros behind its blocks, as providers keep them, what comes before these. A file called by a " +
 			"piece CID has to be that piece. Blocks are raw, dag-pb, dag-cbor or dag-json, named by SHA2-256, BLAKE2b-256 or BLAKE3, " +
-			"and have 4 MiB at most; nothing follows the last one. Answers at once; the import then goes on by itself.",
+			"and have 4 MiB at most; nothing else follows the last one. Answers at once; the import then goes on by itself.",
 	}, func(ctx context.Context, g account.Grant, in *newImport) (*body[client.Import], error) {
 		if !piece.IsURL(in.Body.Place) && !g.Allows(account.Admin) {
 			return nil, fault.New(fault.Forbidden, "import %s: files of the node's machine are for tokens with the scope admin; give a URL", in.Body.Place)
