@@ -167,11 +167,11 @@ func (s *Service) heldCAR(im Import, f *os.File) (theCAR, error) {
 // the samples show; kept is the copy, nil where the CAR stays. What is not so is
 // fault.Conflict, its import waits again and its token is refused.
 func (s *Service) conclude(ctx context.Context, im Import, car theCAR, kept *copying) error {
-	index, size, err := s.local(ctx, im.found.index)
+	index, size, closeIndex, err := s.indexFile(ctx, im.found.index)
 	if err != nil {
 		return err
 	}
-	defer index.Close()
+	defer func() { _ = closeIndex() }()
 	x, err := pack.OpenIndex(index, size)
 	if err != nil { // of another version of this program, perhaps
 		return s.doubt(ctx, im, fault.New(fault.Unavailable, "import %s: a worker handed in what is no index: %v", im.Place, err))

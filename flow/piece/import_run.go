@@ -272,11 +272,11 @@ func (s *Service) keepScanned(ctx context.Context, made commp.Piece, car *scanne
 
 // indexed reports whether there is a sound index of a piece.
 func (s *Service) indexed(ctx context.Context, made commp.Piece) bool {
-	f, size, err := s.local(ctx, indexKey(made.CIDv2.String()))
+	f, size, closeIndex, err := s.indexFile(ctx, indexKey(made.CIDv2.String()))
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer func() { _ = closeIndex() }()
 	return checkIndex(f, size, made.CIDv2.String()) == nil
 }
 

@@ -2,7 +2,6 @@ package piece
 
 import (
 	"context"
-	"io"
 	"os"
 
 	blocks "github.com/ipfs/go-block-format"
@@ -56,16 +55,30 @@ func (s *Service) open(ctx context.Context, p Piece) (*Reader, error) {
 
 // index opens the index of a piece.
 func (s *Service) index(ctx context.Context, pieceCID string) (*pack.Index, func() error, error) {
-	f, size, err := s.local(ctx, indexKey(pieceCID))
+	f, size, closeIndex, err := s.indexFile(ctx, indexKey(pieceCID))
 	if err != nil {
 		return nil, nil, err
 	}
 	x, err := pack.OpenIndex(f, size)
 	if err != nil {
-		_ = f.Close()
+		_ = closeIndex()
 		return nil, nil, err
 	}
-	return x, f.Close, nil
+	return x, closeIndex, nil
+}
+
+// indexFile opens an index as a file: the blob store's own, or a copy of it.
+func (s *Service) indexFile(ctx context.Context, key string) (*os.File, int64, func() error, error) {
+	if where, ok := s.blobs.(localPath); ok {
+		if path, ok := where.LocalPath(key); ok {
+			f, size, err := opened(os.Open(path))
+			if err != nil {
+				return nil, 0, nil, err
+			}
+			return f, size, f.Close, nil
+		}
+	}
+	return s.indexes.open(ctx, key)
 }
 
 // bytesOf is where the bytes of a piece are.
@@ -102,14 +115,16 @@ func (s *Service) openOwnCAR(ctx context.Context, p Piece) (pack.File, error) {
 			return nil, err
 		}
 	}
-	if _, here := s.blobs.(localPath); InBucket(p.CAR) || !here {
+	where, here := s.blobs.(localPath)
+	if InBucket(p.CAR) || !here {
 		car, ok := s.OpenStored(ctx, p)
 		if !ok {
 			return nil, fault.New(fault.NotFound, "CAR of piece %s: is not in its store any more", p.CID)
 		}
 		return storedFile{car}, nil
 	}
-	f, _, err := s.local(ctx, carKey(p.CID))
+	path, _ := where.LocalPath(carKey(p.CID))
+	f, _, err := opened(os.Open(path))
 	if err != nil {
 		return nil, err
 	}
@@ -209,33 +224,6 @@ func (s *Service) OpenCached(p Piece) (f *os.File, ok bool) {
 // localPath is what a blob store on this machine can do.
 type localPath interface {
 	LocalPath(key string) (path string, ok bool)
-}
-
-// local opens a blob as a file: the blob's own, or a copy without a name that
-// goes with its descriptor.
-func (s *Service) local(ctx context.Context, key string) (*os.File, int64, error) {
-	if where, ok := s.blobs.(localPath); ok {
-		if path, ok := where.LocalPath(key); ok {
-			return opened(os.Open(path))
-		}
-	}
-	blob, err := s.blobs.Get(ctx, key, 0, -1)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer blob.Close()
-	f, err := os.CreateTemp("", "firth-index-*")
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, 0, err
-	}
-	if _, err := io.Copy(f, blob); err != nil {
-		_ = f.Close()
-		return nil, 0, err
-	}
-	return opened(f, nil)
 }
 
 func opened(f *os.File, err error) (*os.File, int64, error) {

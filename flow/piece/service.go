@@ -44,6 +44,7 @@ type Service struct {
 	web      *http.Client
 	seal     Seal
 	buffers  *Buffers
+	indexes  *indexes
 
 	verifying chan struct{} // holds one while a piece is verified
 }
@@ -59,7 +60,7 @@ func New(d *db.DB, blocks Blocks, blobs blob.Store, jobs *job.Client, clock func
 	}
 	return &Service{
 		db: d, blocks: blocks, blobs: blobs, jobs: jobs, clock: clock, random: random, log: log, settings: s, windows: pack.NewWindows(maxWindows),
-		buffers: NewBuffers(runtime.GOMAXPROCS(0)+1, importSlots), verifying: make(chan struct{}, 1),
+		buffers: NewBuffers(runtime.GOMAXPROCS(0)+1, importSlots), indexes: newIndexes(blobs), verifying: make(chan struct{}, 1),
 	}
 }
 
