@@ -11,9 +11,9 @@ import (
 // hash is the multicodec of the form's hash function.
 func (f Form) hash() uint64 { return forms[f].MhType }
 
-// Digests computes sums[i] of msgs[i] by the hash function of form(i). Those that
-// follow each other by SHA2-256, which is nearly always all, are hashed side by
-// side.
+// Digests computes sums[i] of msgs[i] by the hash function of form(i), as
+// Record.Digest has them. Those that follow each other by SHA2-256, which is
+// nearly always all, are hashed side by side.
 func Digests(sums [][32]byte, msgs [][]byte, form func(i int) Form) {
 	for i := 0; i < len(msgs); {
 		switch form(i).hash() {
@@ -29,6 +29,9 @@ func Digests(sums [][32]byte, msgs [][]byte, form func(i int) Form) {
 			sums[i] = blake2b.Sum256(msgs[i])
 		case mh.BLAKE3:
 			sums[i] = blake3.Sum256(msgs[i])
+		case mh.IDENTITY:
+			sums[i] = [32]byte{}
+			copy(sums[i][:], msgs[i])
 		}
 		i++
 	}

@@ -162,10 +162,11 @@ func (x *Index) Covering(off int64) (int64, error) {
 // its codec. It reads two pages for each doubling of the records.
 func (x *Index) Find(block mh.Multihash) (Record, bool, error) {
 	want, err := mh.Decode(block)
-	if err != nil || len(want.Digest) != 32 {
+	if err != nil || len(want.Digest) > 32 || len(want.Digest) < 32 && want.Code != mh.IDENTITY {
 		return Record{}, false, nil // no record is of such a block
 	}
-	digest := [32]byte(want.Digest)
+	var digest [32]byte
+	copy(digest[:], want.Digest)
 	var failed error
 	nth := func(i int64) (Record, error) {
 		var b [4]byte
@@ -185,7 +186,7 @@ func (x *Index) Find(block mh.Multihash) (Record, bool, error) {
 		if err != nil || keyOf(r.Digest[:]) != key {
 			return Record{}, false, err
 		}
-		if r.Digest == digest && r.Form.hash() == want.Code {
+		if r.Digest == digest && r.Form.hash() == want.Code && r.digestSize() == len(want.Digest) {
 			return r, true, nil
 		}
 	}

@@ -50,7 +50,13 @@ var forms = [...]cid.Prefix{
 	10:    {Version: 1, Codec: cid.DagProtobuf, MhType: mh.BLAKE3, MhLength: 32},
 	11:    {Version: 1, Codec: cid.DagCBOR, MhType: mh.BLAKE3, MhLength: 32},
 	12:    {Version: 1, Codec: cid.DagJSON, MhType: mh.BLAKE3, MhLength: 32},
+	13:    {Version: 1, Codec: cid.Raw, MhType: mh.IDENTITY}, // from here on of the block's length, at most 32
+	14:    {Version: 1, Codec: cid.DagProtobuf, MhType: mh.IDENTITY},
+	15:    {Version: 1, Codec: cid.DagCBOR, MhType: mh.IDENTITY}, // the last there is room for
 }
+
+// firstIdentity is the first of the forms whose CIDs are the blocks.
+const firstIdentity Form = 13
 
 // blake2b256 is blake2b with digests of 32 bytes (multicodec table).
 const blake2b256 = mh.BLAKE2B_MIN + 31
@@ -65,8 +71,8 @@ type Record struct {
 	Position int64 // of the block's bytes in what From says; 0 for the block store
 	From     uint32
 	Form     Form
-	Size     int // of the block's bytes
-	Digest   [32]byte
+	Size     int      // of the block's bytes
+	Digest   [32]byte // zeros follow an identity digest, which is the block
 }
 
 // Source is a file that blocks of a CAR are read from. Whoever opens it by these
@@ -82,12 +88,33 @@ type Source struct {
 // the CAR and whose bytes are in the block store. The error is fault.Invalid for
 // a CID that CARs of ours cannot hold.
 func NewRecord(c cid.Cid, offset int64, size int) (Record, error) {
-	form := slices.Index(forms[:], c.Prefix())
-	decoded, err := mh.Decode(c.Hash())
-	if form < 0 || err != nil {
-		return Record{}, fault.New(fault.Invalid, "block %s: pieces hold blocks of raw, dag-pb, dag-cbor and dag-json named by SHA2-256, BLAKE2b-256 or BLAKE3 only", c)
+	prefix := c.Prefix()
+	if prefix.MhType == mh.IDENTITY {
+		prefix.MhLength = 0
 	}
-	return Record{Offset: offset, Form: Form(form), Size: size, Digest: [32]byte(decoded.Digest)}, nil
+	form := slices.Index(forms[:], prefix)
+	decoded, err := mh.Decode(c.Hash())
+	if form < 0 || err != nil || len(decoded.Digest) > 32 {
+		return Record{}, fault.New(fault.Invalid, "block %.200s: pieces hold blocks of raw, dag-pb, dag-cbor and dag-json named by SHA2-256, BLAKE2b-256 or BLAKE3, "+
+			"and of raw, dag-pb and dag-cbor in identity CIDs of at most 32 bytes", c)
+	}
+	if prefix.MhType == mh.IDENTITY && len(decoded.Digest) != size {
+		return Record{}, fault.New(fault.Invalid, "block %s: has %d bytes, its identity CID %d", c, size, len(decoded.Digest))
+	}
+	r := Record{Offset: offset, Form: Form(form), Size: size}
+	copy(r.Digest[:], decoded.Digest)
+	return r, nil
+}
+
+// IsIdentity reports whether the block stands in its CID.
+func (r Record) IsIdentity() bool { return r.Form >= firstIdentity }
+
+// digestSize is how many bytes of Digest are the CID's.
+func (r Record) digestSize() int {
+	if r.IsIdentity() {
+		return min(r.Size, len(r.Digest))
+	}
+	return len(r.Digest)
 }
 
 // Cid rebuilds the block's CID.
@@ -95,23 +122,32 @@ func (r Record) Cid() (cid.Cid, error) {
 	if int(r.Form) >= len(forms) {
 		return cid.Undef, fault.New(fault.Internal, "index record at %d: unknown CID form %d", r.Offset, r.Form)
 	}
-	return cid.Cast(append([]byte(prefixes[r.Form]), r.Digest[:]...))
+	return cid.Cast(r.appendCid(nil))
 }
 
-// prefixes are what comes before the digest in the CIDs of each form.
+func (r Record) appendCid(b []byte) []byte {
+	n := r.digestSize()
+	b = append(append(b, prefixes[r.Form]...), byte(n))
+	return append(b, r.Digest[:n]...)
+}
+
+// prefixes are what comes before the length of the digest in the CIDs of each
+// form.
 var prefixes = func() (all [len(forms)]string) {
 	for i, p := range forms {
-		all[i] = string(p.Bytes())
-		if p.Version == 0 { // a bare multihash, whose codec is understood
-			all[i] = string([]byte{mh.SHA2_256, 32})
+		b := p.Bytes()
+		if all[i] = string(b[:len(b)-1]); p.Version == 0 { // a bare multihash, whose codec is understood
+			all[i] = string([]byte{mh.SHA2_256})
 		}
 	}
 	return all
 }()
 
+func (r Record) cidSize() int { return len(prefixes[r.Form]) + 1 + r.digestSize() }
+
 // headSize is the number of bytes before the block's bytes in the CAR.
 func (r Record) headSize() int {
-	n := len(prefixes[r.Form]) + 32
+	n := r.cidSize()
 	return n + uvarintSize(uint64(n+r.Size))
 }
 
@@ -124,9 +160,7 @@ func (r Record) Section() int64 { return int64(r.headSize() + r.Size) }
 // AppendHead appends what stands before the block's bytes in the CAR. It is
 // dag.CARSectionHeader without the detour of a cid.Cid.
 func (r Record) AppendHead(b []byte) []byte {
-	prefix := prefixes[r.Form]
-	b = binary.AppendUvarint(b, uint64(len(prefix)+32+r.Size))
-	return append(append(b, prefix...), r.Digest[:]...)
+	return r.appendCid(binary.AppendUvarint(b, uint64(r.cidSize()+r.Size)))
 }
 
 // appendTo appends the stored record, recordSize bytes.
@@ -155,6 +189,8 @@ func (r Record) check() error {
 	switch {
 	case int(r.Form) >= len(forms) || r.From >= 1<<formShift || r.Offset < 0 || r.Position < 0:
 		return fault.New(fault.Internal, "index record at %d: form %d, from %d, position %d", r.Offset, r.Form, r.From, r.Position)
+	case r.IsIdentity() && r.Size > len(r.Digest):
+		return fault.New(fault.Internal, "index record at %d: identity CID of %d bytes", r.Offset, r.Size)
 	case r.Size < 0 || r.Size > dag.MaxBlockSize:
 		return fault.New(fault.Invalid, "block at %d of a CAR: %d bytes, limit %d", r.Offset, r.Size, dag.MaxBlockSize)
 	}

@@ -170,7 +170,11 @@ func someCAR(tb testing.TB, s *Spool) *laidCAR {
 	l.file("large", noise(1, 3<<20), 1<<20)
 	for i := range 40 {
 		l.file(fmt.Sprint("small", i), noise(uint64(i+100), i*37), 1<<20)
-		l.stored(Form(i%len(forms)), noise(uint64(i+200), i*11))
+		form, size := Form(i%len(forms)), i*11
+		if form >= firstIdentity {
+			size = i % 33
+		}
+		l.stored(form, noise(uint64(i+200), size))
 	}
 	l.node(noise(3, 9000))
 	l.file("uneven", noise(4, 70_000), 1000)

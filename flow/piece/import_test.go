@@ -151,6 +151,37 @@ func TestImport(t *testing.T) {
 	})
 }
 
+// Blocks that stand in their CIDs have sections in CARs of some tools.
+func TestImportIdentity(t *testing.T) {
+	h := build(t, opened(t, dbtest.SQLite), piece.Settings{}, nil)
+	defer h.run()()
+	_, bs := own(2, 1000)
+	inline := func(codec uint64, text string) blocks.Block {
+		sum := ok(mh.Sum([]byte(text), mh.IDENTITY, -1))(t)
+		return ok(blocks.NewBlockWithCid([]byte(text), cid.NewCidV1(codec, sum)))(t)
+	}
+	all := []blocks.Block{inline(cid.Raw, "hi"), inline(cid.Raw, ""), bs[0], inline(cid.DagCBOR, "\xa0"), inline(cid.Raw, strings.Repeat("x", 32))}
+	for name, roots := range map[string][]cid.Cid{"one of them is the root": {all[0].Cid()}, "the root is found": nil} {
+		car := carOf(roots, all...)
+		p := h.pieceOf(h.imported(piece.NewImport{Place: put(t, "x.car", car)}))
+		want := all[2]
+		if roots != nil {
+			want = all[0]
+		}
+		if p.Root != want.Cid().String() || p.Blocks != int64(len(all)) || !bytes.Equal(h.car(p), car) {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if _, bad, err := h.pieces.Verify(t.Context(), project, p.CID, nil); err != nil || len(bad) != 0 {
+			t.Errorf("%s: %v, %v", name, bad, err)
+		}
+		for _, b := range all {
+			if off, size := offsets(t, h, p, b.Cid()); !bytes.Equal(car[off:off+size], b.RawData()) {
+				t.Errorf("%s: %s is somewhere else", name, b.Cid())
+			}
+		}
+	}
+}
+
 func offsets(t *testing.T, h *house, p piece.Piece, c cid.Cid) (off, n int64) {
 	off, n, err := h.pieces.Locate(t.Context(), p.CID, c)
 	must(t, err)
@@ -167,7 +198,7 @@ func TestImportRefuses(t *testing.T) {
 	flipped[len(flipped)-1]++
 	damaged := filled(car, 4096)
 	damaged[4060] = 1
-	data := []byte("inline")
+	data := []byte("too long to stand in the name of a block")
 	inline := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.IDENTITY, -1))(t))))(t)
 	sha512 := ok(blocks.NewBlockWithCid(data, cid.NewCidV1(cid.Raw, ok(mh.Sum(data, mh.SHA2_512, -1))(t))))(t)
 	large, _ := own(5, 1<<20)
@@ -184,8 +215,10 @@ func TestImportRefuses(t *testing.T) {
 		"zeros, cut off":   {filled(car, 4096)[:4000], piece.NewImport{}, "blocks, which end at byte"},
 		"damaged padding":  {damaged, piece.NewImport{}, "other bytes the zeros at byte 4060"},
 		"garbage behind":   {append(bytes.Clone(car), 0xff, 0xff, 0xff), piece.NewImport{}, "truncated"},
-		"identity CID":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], inline), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3 only"},
-		"another hash":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], sha512), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3 only"},
+		"identity CID":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], inline), piece.NewImport{}, "identity CIDs of at most 32 bytes"},
+		"wrong identity":   {append(bytes.Clone(car), 8, 1, 0x55, 0, 2, 'h', 'i', 'h', 'o'), piece.NewImport{}, "CAR section 4"},
+		"short identity":   {append(bytes.Clone(car), 7, 1, 0x55, 0, 2, 'h', 'i', 'h'), piece.NewImport{}, "has 1 bytes, its identity CID 2"},
+		"another hash":     {carOf([]cid.Cid{bs[0].Cid()}, bs[0], sha512), piece.NewImport{}, "named by SHA2-256, BLAKE2b-256 or BLAKE3, and"},
 		"two tops":         {carOf(nil, bs...), piece.NewImport{}, "say which it is with --root"},
 		"no blocks":        {carOf(nil), piece.NewImport{}, "holds no block"},
 		"only a header":    {carOf([]cid.Cid{bs[0].Cid()}), piece.NewImport{}, "holds no block"},

@@ -289,6 +289,9 @@ func (s *scan) chooseRoot() (cid.Cid, error) {
 		if err != nil {
 			return cid.Undef, err
 		}
+		if r.IsIdentity() { // which nobody links to
+			continue
+		}
 		c, err := r.Cid()
 		if err != nil {
 			return cid.Undef, err

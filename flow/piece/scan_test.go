@@ -112,6 +112,7 @@ func FuzzScan(f *testing.F) {
 	f.Add(append(dag.CARHeader(nil), root...))
 	f.Add([]byte("\x0a\xa1\x67version\x02"))
 	f.Add(append(bytes.Clone(car), 0))
+	f.Add(append(bytes.Clone(car), 9, 1, cid.Raw, mh.IDENTITY, 2, 'h', 'i', 'h', 'i'))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := scanCAR(t.Context(), bytes.NewReader(b), scanning{buffers: NewBuffers(2, 1), limit: 1 << 20, hint: int64(len(b))})
 		if err != nil {

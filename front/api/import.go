@@ -63,7 +63,7 @@ func (d *door) importRoutes() {
 			"index are computed. A file stays where it stands unless it is copied; of a CARv2 its data are the piece, " +
 			"and of a file that fills a piece with zeros behind its blocks, as providers keep them, what comes before these. A file called by a " +
 			"piece CID has to be that piece. Blocks are raw, dag-pb, dag-cbor or dag-json, named by SHA2-256, BLAKE2b-256 or BLAKE3, " +
-			"and have 4 MiB at most; nothing else follows the last one. Answers at once; the import then goes on by itself.",
+			"or stand in identity CIDs of at most 32 bytes, and have 4 MiB at most; nothing else follows the last one. Answers at once; the import then goes on by itself.",
 	}, func(ctx context.Context, g account.Grant, in *newImport) (*body[client.Import], error) {
 		if !piece.IsURL(in.Body.Place) && !g.Allows(account.Admin) {
 			return nil, fault.New(fault.Forbidden, "import %s: files of the node's machine are for tokens with the scope admin; give a URL", in.Body.Place)
