@@ -16,6 +16,7 @@ import (
 
 // local is a tree on this machine, or one file.
 type local struct {
+	path string   // as it is named
 	root string   // absolute, links resolved
 	file string   // base name, when the root is a file; root is then its directory
 	dir  *os.File // the root, open: paths are looked up from it and never leave it
@@ -27,55 +28,47 @@ type local struct {
 
 // openLocal opens a tree, if it answers in time.
 func openLocal(ctx context.Context, path string, patience, stall time.Duration) (*local, error) {
-	type opened struct {
-		l   *local
-		err error
+	l, err := inTime(ctx, patience, func() (*local, error) { return rootAt(path) })
+	if err != nil {
+		return nil, err
 	}
-	answer := make(chan opened, 1)
+	l.patience = patience
+	if mayHang(l.root) {
+		l.guard = &guard{limit: stall}
+	}
+	return l, nil
+}
+
+// inTime makes a call of which nobody knows whether it returns, and does not
+// wait for longer than limit. The call itself is left alone then.
+func inTime[T any](ctx context.Context, limit time.Duration, call func() (T, error)) (result T, err error) {
+	type answer struct {
+		result T
+		err    error
+	}
+	answers := make(chan answer, 1)
 	go func() {
-		l, err := rootAt(path)
-		answer <- opened{l, err}
+		t, err := call()
+		answers <- answer{t, err}
 	}()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	select {
-	case a := <-answer:
-		if a.err == nil {
-			a.l.patience = patience
-			if mayHang(a.l.root) {
-				a.l.guard = &guard{limit: stall}
-			}
-		}
-		return a.l, a.err
+	case a := <-answers:
+		return a.result, a.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-limit.C:
-		return nil, fault.New(fault.Unavailable, "no answer for %s: a mount whose server is gone, perhaps", patience)
+		return result, ctx.Err()
+	case <-timer.C:
+		return result, fault.New(fault.Unavailable, "no answer for %s: a mount whose server is gone, perhaps", limit)
 	}
 }
 
 func rootAt(path string) (*local, error) {
-	abs, err := filepath.Abs(path)
+	l, info, err := lookAt(path)
 	if err != nil {
-		return nil, localFault(err)
+		return nil, err
 	}
-	// A link as the root is followed: whoever names it means what it points to.
-	root, err := filepath.EvalSymlinks(abs)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "there is no such file or directory")
-	}
-	if err != nil {
-		return nil, localFault(err)
-	}
-	info, err := os.Stat(root)
-	if err != nil {
-		return nil, localFault(err)
-	}
-	l := &local{root: root}
-	switch mode := info.Mode(); {
-	case mode.IsRegular():
-		l.root, l.file = filepath.Split(root)
-	case !mode.IsDir():
+	if mode := info.Mode(); !mode.IsDir() && !mode.IsRegular() {
 		return nil, fault.New(fault.Invalid, "is a %s: a source is a directory or a regular file", describe(mode))
 	}
 	if l.dir, err = os.Open(l.root); err != nil {
@@ -83,6 +76,54 @@ func rootAt(path string) (*local, error) {
 	}
 	l.at = int(l.dir.Fd())
 	return l, nil
+}
+
+// lookAt finds what a path names, and describes it.
+func lookAt(path string) (*local, os.FileInfo, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, localFault(err)
+	}
+	// A link as the root is followed: whoever names it means what it points to.
+	root, err := filepath.EvalSymlinks(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fault.New(fault.NotFound, "there is no such file or directory")
+	}
+	if err != nil {
+		return nil, nil, localFault(err)
+	}
+	info, err := os.Stat(root)
+	if err != nil {
+		return nil, nil, localFault(err)
+	}
+	l := &local{path: path, root: root}
+	if info.Mode().IsRegular() {
+		l.root, l.file = filepath.Split(root)
+	}
+	return l, info, nil
+}
+
+func (l *local) current(ctx context.Context) error {
+	_, err := inTime(ctx, l.patience, func() (*local, error) {
+		now, info, err := lookAt(l.path)
+		if err != nil {
+			return nil, err
+		}
+		if now.file != "" {
+			if info, err = os.Stat(now.root); err != nil {
+				return nil, localFault(err)
+			}
+		}
+		was, err := l.dir.Stat()
+		if err != nil {
+			return nil, localFault(err)
+		}
+		if now.file != l.file || !os.SameFile(info, was) {
+			return nil, fault.New(fault.Conflict, "something else stands there than when it was opened")
+		}
+		return now, nil
+	})
+	return err
 }
 
 func (l *local) walk(ctx context.Context, after string, m *matcher, visit func(Item) error) error {

@@ -130,6 +130,43 @@ func TestLocalOfOneFile(t *testing.T) {
 }
 
 // A file is the version that was scanned, through every change, or an error.
+// A source is what its path names until something else comes to stand there,
+// and goes on with what it was opened with.
+func TestLocalIsCurrent(t *testing.T) {
+	root := t.TempDir()
+	at, away := filepath.Join(root, "at"), filepath.Join(root, "away")
+	plant(t, root, map[string]string{"at/f": "text"})
+	tree, file := open(t, at, nil), open(t, filepath.Join(at, "f"), nil)
+	for _, step := range []struct {
+		name string
+		do   func() error
+		want fault.Kind // Internal is current
+	}{
+		{"as it was", func() error { return nil }, fault.Internal},
+		{"with other content", func() error { return os.WriteFile(filepath.Join(at, "f"), []byte("longer"), 0o600) }, fault.Internal},
+		{"moved away", func() error { return os.Rename(at, away) }, fault.NotFound},
+		{"replaced", func() error { plant(t, root, map[string]string{"at/f": "text"}); return nil }, fault.Conflict},
+		{"behind a link", func() error { return errors.Join(os.RemoveAll(at), os.Symlink(away, at)) }, fault.Internal},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*source.Source{tree, file} {
+			err := s.Current(t.Context())
+			if (err == nil) != (step.want == fault.Internal) || err != nil && !fault.Is(err, step.want) {
+				t.Errorf("%s, %s: %v", s, step.name, err)
+			}
+			f, err := s.Open(t.Context(), "f", "")
+			if err != nil {
+				t.Fatalf("%s, %s: %v", s, step.name, err)
+			}
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestLocalChanges(t *testing.T) {
 	root := t.TempDir()
 	at := filepath.Join(root, "d", "f")

@@ -182,6 +182,8 @@ func (r *remote) look(ctx context.Context, tree rclone.Fs) error {
 	return fault.Wrap(err, "list the root")
 }
 
+func (r *remote) current(context.Context) error { return nil }
+
 func (r *remote) close() error { return r.backend.close(r.tree, r.every, r.links) }
 
 // open opens a file of the tree.

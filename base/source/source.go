@@ -21,6 +21,8 @@ type tree interface {
 	// open returns the content of a file whose version is id, or any when id
 	// is empty.
 	open(ctx context.Context, path, id string) (content, Item, error)
+	// current is Source.Current.
+	current(ctx context.Context) error
 	close() error
 }
 
@@ -96,7 +98,17 @@ func (s *Source) Open(ctx context.Context, path string, id string) (*File, error
 	return &File{content: c, item: item}, nil
 }
 
-// Close lets go of connections. Files stay open.
+// Current reports whether the source is what its URL names now. Of a directory
+// of this machine it is not when another has come to stand there since it was
+// opened: a disk that was mounted, a tree that was moved, a link that points
+// elsewhere. That is Conflict, and NotFound where nothing stands; whoever wants
+// what is there now opens the source anew. Of sources elsewhere it is always.
+func (s *Source) Current(ctx context.Context) error {
+	return fault.Wrap(s.tree.current(naming(ctx, "source %s", s)), "source %s", s)
+}
+
+// Close lets go of connections, and of the directory, whose disk can be
+// unmounted then. Files stay open.
 func (s *Source) Close() error { return s.tree.close() }
 
 // changed is the error for a version that is no more.

@@ -105,6 +105,8 @@ func keepSecrets(headers http.Header) func(*http.Request, []*http.Request) error
 	}
 }
 
+func (w *web) current(context.Context) error { return nil }
+
 func (w *web) close() error { return w.backend.close(w.tree) }
 
 // address is the URL of a path, or of the one file.

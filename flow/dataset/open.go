@@ -14,57 +14,130 @@ import (
 	"github.com/firth-project/firth/base/source"
 )
 
-// openSource is a source that is kept open.
+// openSource is a source that is kept open while it is used, and a while longer.
+// All but what it is opened by is Service.mu's.
 type openSource struct {
 	*source.Source
+	id      int64
 	version time.Time // of the row it was opened by
-	looked  time.Time // when the row was last looked at
-	there   time.Time // when it was last found to be there, after a file of it was not
+	here    bool      // on this machine
+
+	looked time.Time   // when it was last held to its row and to what stands there
+	there  time.Time   // when it was last found to be there, after a file of it was not
+	users  int         // of whom the last closes it when it is gone
+	gone   bool        // from Service.sources
+	idle   *time.Timer // begins when the last user releases it
 }
 
 // lookAgain is how long a source is read without a look at its row, which
-// another process may have given new options.
+// another process may have given new options, and at what stands there.
 const lookAgain = 5 * time.Second
 
 // origin names a source in the indexes of pieces.
 func origin(id int64) string { return "source/" + strconv.FormatInt(id, 10) }
 
-// opened returns a source ready to be read. One on this machine that is not
+// opened returns a source ready to be read, which is looked at again when the
+// last look is so old. The caller releases it. One on this machine that is not
 // there is Unavailable: a disk that is not mounted, perhaps, and no reason to
 // skip all of its files.
-func (s *Service) opened(ctx context.Context, id int64) (*source.Source, error) {
-	s.mu.Lock()
-	kept, ok := s.sources[id]
-	s.mu.Unlock()
+func (s *Service) opened(ctx context.Context, id int64, again time.Duration) (*openSource, error) {
 	now := s.clock()
-	if ok && now.Sub(kept.looked) < lookAgain {
-		return kept.Source, nil
+	kept, looked := s.hold(id)
+	if kept != nil && now.Sub(looked) < again {
+		return kept, nil
 	}
 	row, err := sourceByID(ctx, s.db.Read(), id)
-	if err != nil {
-		return nil, err
+	if kept != nil {
+		if err == nil && kept.version.Equal(row.UpdatedAt) && kept.Current(ctx) == nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			kept.looked = now
+			return kept, nil
+		}
+		if ctx.Err() == nil {
+			s.drop(kept)
+		}
+		s.release(kept)
 	}
-	if ok && kept.version.Equal(row.UpdatedAt) {
-		return s.keep(id, openSource{Source: kept.Source, version: row.UpdatedAt, looked: now, there: kept.there}), nil
+	if err := cmp.Or(err, ctx.Err()); err != nil {
+		return nil, err
 	}
 	src, err := s.connect(ctx, row)
 	if err != nil {
 		return nil, err
 	}
-	return s.keep(id, openSource{Source: src, version: row.UpdatedAt, looked: now}), nil
+	_, here := source.Spec{URL: row.URL}.Local()
+	return s.keep(&openSource{Source: src, id: id, version: row.UpdatedAt, here: here, looked: now}), nil
 }
 
-// keep remembers an open source, unless somebody was faster. Files of the one
-// before stay open.
-func (s *Service) keep(id int64, o openSource) *source.Source {
+// hold makes the caller a user of a source that is open.
+func (s *Service) hold(id int64) (o *openSource, looked time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if kept, ok := s.sources[id]; ok && kept.Source != o.Source && kept.version.Equal(o.version) {
-		_ = o.Close()
-		return kept.Source
+	if o = s.sources[id]; o == nil {
+		return nil, looked
 	}
-	s.sources[id] = o
-	return o.Source
+	o.users++
+	return o, o.looked
+}
+
+// release ends a use.
+func (s *Service) release(o *openSource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o.users--
+	switch {
+	case o.users > 0:
+	case o.gone:
+		_ = o.Close()
+	case !o.here:
+	case o.idle == nil:
+		o.idle = time.AfterFunc(s.settings.KeptOpen, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if o.users == 0 {
+				s.dropLocked(o)
+			}
+		})
+	default:
+		o.idle.Reset(s.settings.KeptOpen)
+	}
+}
+
+// keep makes the caller the first user of an open source, unless somebody was
+// faster with the same.
+func (s *Service) keep(o *openSource) *openSource {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept := s.sources[o.id]; kept != nil {
+		if kept.version.Equal(o.version) && !kept.looked.Before(o.looked) {
+			_ = o.Close()
+			kept.users++
+			return kept
+		}
+		s.dropLocked(kept)
+	}
+	o.users = 1
+	s.sources[o.id] = o
+	return o
+}
+
+// drop has a source opened anew by whoever is next; its users go on with it.
+func (s *Service) drop(o *openSource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropLocked(o)
+}
+
+func (s *Service) dropLocked(o *openSource) {
+	if o.gone {
+		return
+	}
+	o.gone = true
+	delete(s.sources, o.id)
+	if o.users == 0 {
+		_ = o.Close()
+	}
 }
 
 func (s *Service) connect(ctx context.Context, row sourceRow) (*source.Source, error) {
@@ -89,9 +162,8 @@ func (s *Service) connect(ctx context.Context, row sourceRow) (*source.Source, e
 func (s *Service) forget(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if kept, ok := s.sources[id]; ok {
-		_ = kept.Close()
-		delete(s.sources, id)
+	if kept := s.sources[id]; kept != nil {
+		s.dropLocked(kept)
 	}
 }
 
@@ -114,20 +186,22 @@ func (s *Service) openFile(ctx context.Context, f pack.Source) (file sourceFile,
 	if !isOurs || err != nil {
 		return file, fault.New(fault.NotFound, "origin %.200q: no dataset has such a source", f.Origin), nil
 	}
-	src, err := s.opened(ctx, id)
-	if err != nil {
-		return file, err, nil
-	}
-	opened, err := src.Open(ctx, f.Path, f.ID)
-	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Forbidden) {
-		if away := s.away(ctx, id); away != nil {
-			return file, away, nil
+	for again := lookAgain; ; again = 0 {
+		src, err := s.opened(ctx, id, again)
+		if err != nil {
+			return file, err, nil
+		}
+		opened, err := src.Open(ctx, f.Path, f.ID)
+		s.release(src)
+		switch missing := fault.Is(err, fault.NotFound) || fault.Is(err, fault.Forbidden); {
+		case err == nil:
+			return sourceFile{opened, ctx}, nil, nil
+		case !missing:
+			return file, nil, err
+		case again == 0 || !src.here: // else something else may stand there by now
+			return file, s.away(ctx, id), err
 		}
 	}
-	if err != nil {
-		return file, nil, err
-	}
-	return sourceFile{opened, ctx}, nil, nil
 }
 
 // away returns why a source cannot be read at all, if it cannot: then a file
@@ -135,9 +209,10 @@ func (s *Service) openFile(ctx context.Context, f pack.Source) (file sourceFile,
 func (s *Service) away(ctx context.Context, id int64) error {
 	now := s.clock()
 	s.mu.Lock()
-	kept, ok := s.sources[id]
+	kept := s.sources[id]
+	lately := kept != nil && now.Sub(kept.there) < lookAgain
 	s.mu.Unlock()
-	if ok && now.Sub(kept.there) < lookAgain {
+	if lately {
 		return nil
 	}
 	row, err := sourceByID(ctx, s.db.Read(), id)
@@ -150,9 +225,8 @@ func (s *Service) away(ctx context.Context, id int64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if kept, ok := s.sources[id]; ok {
+	if kept := s.sources[id]; kept != nil {
 		kept.there = now
-		s.sources[id] = kept
 	}
 	return src.Close()
 }

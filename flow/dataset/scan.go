@@ -137,10 +137,11 @@ func (sc *scanner) walkSource(ctx context.Context, row sourceRow, after string, 
 			return nil
 		}
 	}
-	src, err := sc.s.opened(ctx, row.ID)
+	src, err := sc.s.opened(ctx, row.ID, 0)
 	if err != nil {
 		return err
 	}
+	defer sc.s.release(src)
 	rules := sc.row.Rules
 	filter := rules.filter()
 	return src.Walk(ctx, strings.TrimPrefix(after, prefix), filter, func(i source.Item) error {

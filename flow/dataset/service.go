@@ -39,6 +39,7 @@ type Settings struct {
 	Temporary    bool          // nobody goes on from here when the machine has lost its power
 	Interval     time.Duration // between two looks at the rows while working; 0 is 2 s
 	Backoff      time.Duration // after a first failure, doubling up to 15 minutes; 0 is 5 s
+	KeptOpen     time.Duration // a source on this machine that nobody uses; 0 is 10 s. Then its disk can be unmounted
 
 	Routers      []*indexdag.Router // that are given the records of names
 	NameValidity time.Duration      // of a record; 0 is 7 days. It is renewed after a third of that, daily at least
@@ -57,8 +58,8 @@ type Service struct {
 	settings Settings
 
 	mu      sync.Mutex
-	sources map[int64]openSource // by id
-	busy    map[string]bool      // working directories in use
+	sources map[int64]*openSource // by id
+	busy    map[string]bool       // working directories in use
 }
 
 // New makes the service. Catalogs go to blobs, blocks of indexes to blocks.
@@ -70,12 +71,15 @@ func New(d *db.DB, blobs blob.Store, blocks dag.Putter, pieces *piece.Service, j
 	if s.Backoff <= 0 {
 		s.Backoff = 5 * time.Second
 	}
+	if s.KeptOpen <= 0 {
+		s.KeptOpen = 10 * time.Second
+	}
 	if s.NameValidity <= 0 {
 		s.NameValidity = 7 * 24 * time.Hour
 	}
 	return &Service{
 		db: d, blobs: blobs, blocks: blocks, pieces: pieces, jobs: jobs, seal: seal, clock: clock, log: log, settings: s,
-		sources: map[int64]openSource{}, busy: map[string]bool{},
+		sources: map[int64]*openSource{}, busy: map[string]bool{},
 	}
 }
 
