@@ -75,18 +75,6 @@ func check(text string) error {
 	return nil
 }
 
-// Shown is an URL as errors may have it, and be it none: without its password.
-func Shown(text string) string {
-	u, err := url.Parse(text)
-	if err == nil {
-		return u.Redacted()
-	}
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
-		return "…" + text[at:]
-	}
-	return text
-}
-
 // Size is the length of the whole in bytes, -1 where the server does not say.
 func (s *Stream) Size() int64 { return s.size }
 
@@ -228,8 +216,8 @@ func changed(url string) error {
 	return fault.New(fault.Conflict, "%s: changed while it was read", Shown(url))
 }
 
-func ask(ctx context.Context, client *http.Client, url string, headers ...http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func ask(ctx context.Context, client *http.Client, address string, headers ...http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fault.Mark(fault.Invalid, err)
 	}
@@ -240,6 +228,10 @@ func ask(ctx context.Context, client *http.Client, url string, headers ...http.H
 	}
 	req.Header.Set("Accept-Encoding", "identity")
 	res, err := client.Do(req)
+	var at *url.Error
+	if errors.As(err, &at) { // where it was led to, perhaps
+		at.URL = Shown(at.URL)
+	}
 	var known *fault.Error
 	if err != nil && errors.As(err, &known) {
 		return nil, fault.Mark(known.Kind, err) // the client's own refusal
@@ -249,7 +241,7 @@ func ask(ctx context.Context, client *http.Client, url string, headers ...http.H
 	}
 	if coding := res.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		_ = res.Body.Close()
-		return nil, fault.New(fault.Invalid, "%s: the server sends it encoded as %.40q though the bytes as they are were asked for", Shown(url), coding)
+		return nil, fault.New(fault.Invalid, "%s: the server sends it encoded as %.40q though the bytes as they are were asked for", Shown(address), coding)
 	}
 	return res, nil
 }

@@ -57,7 +57,7 @@ type Import struct {
 	mtime int64  // of the file, when it was claimed
 	token int64  // of its owner; 0 is this node
 	own   bool   // nodes apart do not get it
-	login []byte // user and password of an URL, sealed
+	login []byte // secrets of an URL, sealed
 	work  string // name of the file its copy grows in
 	kept  int64  // bytes of that which are durable
 	found found
@@ -84,7 +84,7 @@ func (im Import) over() bool { return im.State == ImportDone || im.State == Impo
 
 // NewImport says what to import.
 type NewImport struct {
-	Place    string // an URL may name a user and a password, which are sealed
+	Place    string // an URL may have a user and a password or be signed: that is sealed
 	Copy     bool   // an URL is always copied
 	PieceCID string
 	Root     string
@@ -156,7 +156,7 @@ type importArgs struct {
 // Import has a CAR become a piece. A place that is being imported already is
 // that import; asked for in another way, fault.Conflict.
 func (s *Service) Import(ctx context.Context, project int64, n NewImport) (Import, error) {
-	login, err := s.takeLogin(&n)
+	sealed, login, err := s.takeSecrets(&n)
 	if err != nil {
 		return Import{}, err
 	}
@@ -166,7 +166,7 @@ func (s *Service) Import(ctx context.Context, project int64, n NewImport) (Impor
 	var im Import
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		var made bool
-		if im, made, err = insertImport(ctx, tx, project, n, login, s.now()); err != nil {
+		if im, made, err = insertImport(ctx, tx, project, n, sealed, login, s.now()); err != nil {
 			return err
 		}
 		if !made {

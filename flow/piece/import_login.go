@@ -1,7 +1,7 @@
 package piece
 
 import (
-	"net/url"
+	"encoding/json"
 
 	"github.com/firth-project/firth/base/fault"
 	"github.com/firth-project/firth/base/fetch"
@@ -14,51 +14,47 @@ type Seal interface {
 	Open(sealed []byte) ([]byte, error)
 }
 
-// SealBy says how user and password of an URL are kept while its CAR is imported;
+// SealBy says how the secrets of an URL are kept while its CAR is imported;
 // without it such URLs are refused. It is called before anything is opened.
 func (s *Service) SealBy(seal Seal) { s.seal = seal }
 
-// takeLogin seals user and password of an URL and leaves the place without: that
-// is what is shown, told and written down.
-func (s *Service) takeLogin(n *NewImport) (login []byte, err error) {
+// takeSecrets seals what opens an URL and leaves the place without: that is what
+// is shown, told and written down. Who is apart is given a signature, which opens
+// this one thing; of a user and a password it learns nothing.
+func (s *Service) takeSecrets(n *NewImport) (sealed []byte, login bool, err error) {
 	if !IsURL(n.Place) {
-		return nil, nil
+		return nil, false, nil
 	}
-	u, err := url.Parse(n.Place)
-	switch {
-	case err != nil: // and tells all of the place, a password too
-		return nil, fault.New(fault.Invalid, "import %.200q: is no address as RFC 3986 has them", fetch.Shown(n.Place))
-	case u.User == nil:
-		return nil, nil
+	plain, secrets, err := fetch.Take(n.Place)
+	if err != nil {
+		return nil, false, fault.Wrap(err, "import")
 	}
-	if s.seal == nil {
-		return nil, fault.New(fault.Invalid, "import %s: names a user, and this process keeps no passwords", u.Redacted())
+	if secrets.None() {
+		return nil, false, nil
 	}
-	if login, err = s.seal.Seal([]byte(u.User.String())); err != nil {
-		return nil, fault.Wrap(err, "encrypt the login of %s", u.Redacted())
+	if n.Place = plain; s.seal == nil {
+		return nil, false, fault.New(fault.Invalid, "import %s: has a password or a signature, and this process keeps none", plain)
 	}
-	u.User = nil
-	n.Place = u.String()
-	return login, nil
+	text, err := json.Marshal(secrets)
+	if err != nil {
+		return nil, false, fault.Mark(fault.Internal, err)
+	}
+	sealed, err = s.seal.Seal(text)
+	return sealed, secrets.User != "", fault.Wrap(err, "encrypt the secrets of %s", plain)
 }
 
-// address is the URL of an import with its user and password.
-func (s *Service) address(im Import) (string, error) {
-	if len(im.login) == 0 {
-		return im.Place, nil
+// Address is the URL of an import with all that opens it.
+func (s *Service) Address(im Import) (string, error) {
+	var secrets fetch.Secrets
+	if len(im.login) > 0 {
+		text, err := s.seal.Open(im.login)
+		if err == nil {
+			err = json.Unmarshal(text, &secrets)
+		}
+		if err != nil {
+			return "", fault.Wrap(err, "import %s: its secrets", im.Place)
+		}
 	}
-	login, err := s.seal.Open(im.login)
-	if err != nil {
-		return "", fault.Wrap(err, "import %s: its login", im.Place)
-	}
-	user, err := url.Parse("//" + string(login) + "@")
-	if err != nil {
-		return "", fault.New(fault.Internal, "import %s: its login is none", im.Place)
-	}
-	u, err := url.Parse(im.Place)
-	if err != nil {
-		return "", fault.Mark(fault.Internal, err)
-	}
-	u.User = user.User
-	return u.String(), nil
+	address, err := secrets.Into(im.Place)
+	return address, fault.Wrap(err, "import")
 }

@@ -64,7 +64,7 @@ func (s *Service) openURL(ctx context.Context, im Import, from int64, again bool
 	if again {
 		o.Version = im.Version
 	}
-	address, err := s.address(im)
+	address, err := s.Address(im)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func TestImportByLogin(t *testing.T) {
 			return all
 		}
 		im := ok(h.pieces.Import(t.Context(), project, n))(t)
-		if im.Place != web.URL+"/x.car?a=b" || logins()[0] != "04%F2%tA3%rc3s:n02%na" {
+		if im.Place != web.URL+"/x.car?a=b" || logins()[0] != flipped(`{"user":"an%20n:s3cr%3At%2F%40"}`) {
 			t.Errorf("%+v, %q", im, logins())
 		}
 		if _, _, err := h.pieces.ClaimImport(t.Context(), project, 1, "apart"); !fault.Is(err, fault.NotFound) {
@@ -154,6 +154,52 @@ func TestImportByLogin(t *testing.T) {
 			t.Errorf("kept behind the end: %q", kept)
 		}
 	})
+}
+
+func flipped(s string) string { b, _ := box{}.Seal([]byte(s)); return string(b) }
+
+// A signed URL opens its one thing: workers apart are given it, nobody else
+// reads its signature, and another time it has to be given again.
+func TestImportOfSigned(t *testing.T) {
+	h := build(t, opened(t, dbtest.SQLite), piece.Settings{ImportsApart: true}, nil)
+	h.pieces.ConnectBy(http.DefaultClient)
+	h.pieces.SealBy(box{})
+	car, _ := own(3, 1000)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "x=%20&X-Amz-Signature=s3cr%2Ft&y" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		w.Header().Set("ETag", `"one"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(car))
+	}))
+	defer web.Close()
+	signed := web.URL + "/x.car?x=%20&X-Amz-Signature=s3cr%2Ft&y"
+	im := ok(h.pieces.Import(t.Context(), project, piece.NewImport{Place: signed}))(t)
+	if im.Place != web.URL+"/x.car?x=%20&X-Amz-Signature=***&y" {
+		t.Errorf("shown as %s", im.Place)
+	}
+	claimed, _, err := h.pieces.ClaimImport(t.Context(), project, 1, "apart")
+	must(t, err)
+	if got := ok(h.pieces.Address(claimed))(t); got != signed {
+		t.Errorf("the worker is given %s", got)
+	}
+	must(t, h.pieces.GiveUpImport(t.Context(), piece.Owner{Project: project, Token: 1, Import: im.ID, Epoch: claimed.Epoch}, "enough", false))
+	defer h.run()()
+	until(t, func() bool {
+		im = ok(h.pieces.ImportByID(t.Context(), project, im.ID))(t)
+		return im.State == piece.ImportDone || im.State == piece.ImportFailed
+	})
+	h.pieceOf(im)
+	var kept int
+	must(t, h.db.Read().NewRaw("SELECT count(*) FROM piece_import WHERE login IS NOT NULL OR place LIKE '%s3cr%'").Scan(t.Context(), &kept))
+	if kept != 0 {
+		t.Errorf("%d signatures are kept behind the end", kept)
+	}
+	h.pieces.SealBy(nil)
+	if _, err := h.pieces.Import(t.Context(), project, piece.NewImport{Place: signed}); !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), "s3cr") {
+		t.Errorf("without a seal: %v", err)
+	}
 }
 
 // An import is cancelled while it waits and while its CAR is read, and leaves

@@ -73,10 +73,10 @@ func timeOf(t *time.Time) time.Time {
 
 // insertImport makes an import, unless its place is being imported: then made is
 // false and that one is returned.
-func insertImport(ctx context.Context, tx *db.Tx, project int64, n NewImport, login []byte, now time.Time) (im Import, made bool, err error) {
+func insertImport(ctx context.Context, tx *db.Tx, project int64, n NewImport, sealed []byte, login bool, now time.Time) (im Import, made bool, err error) {
 	row := &importRow{
 		ProjectID: project, Place: n.Place, Copied: n.Copy, PieceCID: n.PieceCID, Root: n.Root, State: ImportWaiting,
-		CreatedAt: now, UpdatedAt: now, Login: login, Own: len(login) > 0, // who is apart learns no passwords
+		CreatedAt: now, UpdatedAt: now, Login: sealed, Own: login, // who is apart learns no passwords
 	}
 	res, err := tx.NewInsert().Model(row).On("CONFLICT (project_id, place) WHERE state IN ('waiting', 'running') DO NOTHING").Returning("id").Exec(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -108,12 +108,15 @@ func (d *door) claimRoutes() {
 			"from the parts there are, reads the CAR from `url`, or from this node where that is empty, and hands the index in.",
 	}, func(ctx context.Context, g account.Grant, in *newClaim) (*body[client.ImportClaim], error) {
 		im, parts, err := d.Pieces.ClaimImport(ctx, g.Project, g.Token, in.Body.Worker)
+		if err != nil {
+			return nil, err
+		}
 		c := client.ImportClaim{
 			ID: im.ID, Epoch: im.Epoch, Size: im.Size, Limit: d.Pieces.Payload(), Root: im.Root, Version: im.Tag(), Parts: parts,
 			LeaseMS: d.Pieces.Lease().Milliseconds(),
 		}
 		if piece.IsURL(im.Place) {
-			c.URL = im.Place
+			c.URL, err = d.Pieces.Address(im)
 		}
 		return &body[client.ImportClaim]{c}, err
 	})
