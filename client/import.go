@@ -33,7 +33,7 @@ type Import struct {
 
 // NewImport says what to import.
 type NewImport struct {
-	Place    string `json:"place" minLength:"1" maxLength:"4096" doc:"absolute path on the node's machine, which needs the admin scope, or an http(s) URL, whose user and password are kept encrypted until the end and shown to nobody"`
+	Place    string `json:"place" minLength:"1" maxLength:"4096" doc:"absolute path on the node's machine, which needs the admin scope, or an http(s) URL, whose user, password and signature are kept encrypted until the end and shown to nobody"`
 	Copy     bool   `json:"copy,omitempty" doc:"copy the CAR into the blob store; a URL's is always copied"`
 	PieceCID string `json:"piece_cid,omitempty" doc:"piece CID of either version that the CAR has to have"`
 	Root     string `json:"root,omitempty" doc:"root of the piece: one of the CAR's roots or blocks; default is its first root, of a CAR without one the block nothing links to"`
