@@ -47,19 +47,23 @@ func (s *Service) opened(ctx context.Context, id int64, again time.Duration) (*o
 		return kept, nil
 	}
 	row, err := sourceByID(ctx, s.db.Read(), id)
-	if kept != nil {
-		if err == nil && kept.version.Equal(row.UpdatedAt) && kept.Current(ctx) == nil {
+	if kept != nil && err == nil {
+		err = kept.still(ctx, row)
+		switch {
+		case err == nil:
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			kept.looked = now
 			return kept, nil
-		}
-		if ctx.Err() == nil {
+		case fault.Is(err, fault.Conflict), fault.Is(err, fault.NotFound):
 			s.drop(kept)
+			err = nil
 		}
+	}
+	if kept != nil {
 		s.release(kept)
 	}
-	if err := cmp.Or(err, ctx.Err()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	src, err := s.connect(ctx, row)
@@ -68,6 +72,14 @@ func (s *Service) opened(ctx context.Context, id int64, again time.Duration) (*o
 	}
 	_, here := source.Spec{URL: row.URL}.Local()
 	return s.keep(&openSource{Source: src, id: id, version: row.UpdatedAt, here: here, looked: now}), nil
+}
+
+// still returns fault.Conflict or NotFound where a source has to be opened anew.
+func (o *openSource) still(ctx context.Context, row sourceRow) error {
+	if !o.version.Equal(row.UpdatedAt) {
+		return fault.New(fault.Conflict, "it has other options now")
+	}
+	return o.Current(ctx)
 }
 
 // hold makes the caller a user of a source that is open.
