@@ -31,8 +31,8 @@ type datasetCmd struct {
 
 // sourceFlags say what a dataset is made of.
 type sourceFlags struct {
-	Source []string          `name:"source" aliases:"path" sep:"none" help:"Where bytes are: a directory of the node, s3:bucket/prefix, https://…, …; DIR=SOURCE fills a directory of the dataset. May be repeated." placeholder:"SOURCE"`
-	Option map[string]string `help:"Option of the sources, such as access_key_id=…; kept encrypted. May be repeated." mapsep:"none" placeholder:"K=V"`
+	Source []string `name:"source" aliases:"path" sep:"none" help:"Where bytes are: a directory of the node, s3:bucket/prefix, https://…, …; DIR=SOURCE fills a directory of the dataset. May be repeated." placeholder:"SOURCE"`
+	Option pairs    `help:"Option of the sources, such as access_key_id=…; kept encrypted. K=@FILE reads the value from a file. May be repeated." placeholder:"K=V"`
 	cutFlags
 	DealSize client.Size `help:"The same as --piece-size." hidden:""`
 	Out      string      `help:"Have the node write <piece cid>.car files into this directory of its own, or to s3:bucket/prefix." placeholder:"DIR|BUCKET"`

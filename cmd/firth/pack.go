@@ -22,10 +22,10 @@ import (
 type packCmd struct {
 	Source string `arg:"" name:"path" help:"Directory or file, or a source: s3:bucket/prefix, gs:…, azure:…, https://…, sftp://user@host/path, webdav+https://…"`
 	cutFlags
-	Out     string            `help:"Write <piece cid>.car files into this directory, or s3:bucket/prefix; without it nothing is written but what --home keeps." placeholder:"DIR|BUCKET"`
-	Workers int               `help:"Threads to pack with; default is one more than processors. However many, 128 MiB of memory hold them." placeholder:"N"`
-	Name    string            `help:"Name of the dataset in --home; default is the last element of the path." placeholder:"NAME"`
-	Option  map[string]string `help:"Option of a source, such as endpoint=URL or env_auth=true; may be repeated." mapsep:"none" placeholder:"K=V"`
+	Out     string `help:"Write <piece cid>.car files into this directory, or s3:bucket/prefix; without it nothing is written but what --home keeps." placeholder:"DIR|BUCKET"`
+	Workers int    `help:"Threads to pack with; default is one more than processors. However many, 128 MiB of memory hold them." placeholder:"N"`
+	Name    string `help:"Name of the dataset in --home; default is the last element of the path." placeholder:"NAME"`
+	Option  pairs  `help:"Option of a source, such as endpoint=URL or env_auth=true; K=@FILE reads the value from a file. May be repeated." placeholder:"K=V"`
 }
 
 // cutFlags say what of a source becomes pieces, and how large.

@@ -92,7 +92,7 @@ type policyNewCmd struct {
 	DeleteCARAfter   int      `help:"Delete the CARs the node wrote of a piece once it has N active deals, unless another policy or project wants them; imported ones stay. Default keeps them." name:"delete-car-after" placeholder:"N"`
 	URLTemplate      string   `help:"Where providers fetch the pieces instead of from the node, such as https://cdn.example/{piece_cid}.car; {piece_cid_v1} is known too." name:"url-template" placeholder:"URL"`
 
-	HTTPHeader map[string]string `help:"What providers send along to the server of --url-template, such as Authorization=…; kept encrypted and never shown again. May be repeated." name:"http-header" mapsep:"none" placeholder:"NAME=VALUE"`
+	HTTPHeader pairs `help:"What providers send along to the server of --url-template, such as Authorization=…; kept encrypted and never shown again. NAME=@FILE reads the value from a file. May be repeated." name:"http-header" placeholder:"NAME=VALUE"`
 }
 
 func (n *policyNewCmd) Run(call *call) error {

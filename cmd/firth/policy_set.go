@@ -23,8 +23,8 @@ type policySetCmd struct {
 	DeleteCARAfter   *int     `help:"Delete the CARs the node wrote of a piece once it has N active deals; 0 keeps them." name:"delete-car-after" placeholder:"N"`
 	URLTemplate      *string  `help:"Where providers fetch the pieces; an empty one is the node's setting again, and takes the headers away." name:"url-template" placeholder:"URL"`
 
-	HTTPHeader    map[string]string `help:"What providers send along to the server of the template, instead of the headers before; the value *** keeps the one that is there. May be repeated." name:"http-header" mapsep:"none" placeholder:"NAME=VALUE" xor:"headers"`
-	NoHTTPHeaders bool              `help:"Send no headers along." name:"no-http-headers" xor:"headers"`
+	HTTPHeader    pairs `help:"What providers send along to the server of the template, instead of the headers before; the value *** keeps the one that is there, NAME=@FILE reads it from a file. May be repeated." name:"http-header" placeholder:"NAME=VALUE" xor:"headers"`
+	NoHTTPHeaders bool  `help:"Send no headers along." name:"no-http-headers" xor:"headers"`
 }
 
 // Help says what kong prints below the arguments.
