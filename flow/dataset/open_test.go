@@ -63,11 +63,46 @@ func TestSourceComesBack(t *testing.T) {
 	d := h.create("d", at, small())
 	pieces := h.dataPieces(h.prepare(d).ID)
 	must(t, os.Rename(at, at+".away"))
-	must(t, os.Mkdir(at, 0o700))
+	must(t, os.MkdirAll(filepath.Join(at, "other"), 0o700))
 	h.prepare(d)
-	must(t, os.Remove(at))
+	must(t, os.RemoveAll(at))
 	must(t, os.Rename(at+".away", at))
 	shelf{}.read(h, pieces...)
+}
+
+// A mount point whose disk is away is waited for: nothing would take the place
+// of everything. A directory that is empty on purpose says so by another in it.
+func TestEmptySourceIsWaitedFor(t *testing.T) {
+	h := build(t, dbtest.SQLite)
+	defer h.run()()
+	at := filepath.Join(t.TempDir(), "data")
+	must(t, os.Mkdir(at, 0o700))
+	d := h.create("d", at, small())
+	if p := h.prepare(d); p.Files != 0 {
+		t.Errorf("%+v", p)
+	}
+	must(t, os.WriteFile(filepath.Join(at, "a"), noise(1, 300_000), 0o600))
+	h.prepare(d)
+	must(t, os.Rename(at, at+".away"))
+	must(t, os.Mkdir(at, 0o700))
+	p := ok(h.data.Start(t.Context(), project, d.ID))(t)
+	until(t, func() bool {
+		p = h.preparation(p.ID)
+		return p.State == dataset.Complete || strings.Contains(p.Reason, "held files such as \"a\" before")
+	})
+	if p.State == dataset.Complete {
+		t.Fatalf("complete without the disk: %+v", p)
+	}
+	must(t, os.Remove(at))
+	must(t, os.Rename(at+".away", at))
+	if p = h.complete(p.ID); p.Files != 1 {
+		t.Errorf("%+v", p)
+	}
+	must(t, os.Remove(filepath.Join(at, "a")))
+	must(t, os.Mkdir(filepath.Join(at, "nothing"), 0o700))
+	if p := h.prepare(d); p.Files != 0 {
+		t.Errorf("%+v", p)
+	}
 }
 
 // A source is read by many while others find something else in its place, and
@@ -85,9 +120,9 @@ func TestSourceIsLetGo(t *testing.T) {
 	pieces := h.dataPieces(h.prepare(d).ID)
 	for range 3 {
 		must(t, os.Rename(at, at+".away"))
-		must(t, os.Mkdir(at, 0o700))
+		must(t, os.MkdirAll(filepath.Join(at, "other"), 0o700))
 		h.prepare(d) // which looks
-		must(t, os.Remove(at))
+		must(t, os.RemoveAll(at))
 		must(t, os.Rename(at+".away", at))
 		var reading sync.WaitGroup
 		for range 4 {

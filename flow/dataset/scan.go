@@ -50,6 +50,8 @@ type scanner struct {
 	list *list
 	cut  *cutter
 	told time.Time // when the row was last brought up to date
+
+	before *Catalog // of the preparation before, nil without one
 }
 
 func (sc *scanner) run(ctx context.Context) error {
@@ -68,7 +70,7 @@ func (sc *scanner) run(ctx context.Context) error {
 	defer done()
 	after := string(sc.list.mark.Scan.After)
 	old := func(func(Record, error) bool) {}
-	if before != nil {
+	if sc.before = before; before != nil {
 		old = before.From(behind(after))
 	}
 	for d, err := range Differences(old, sc.walk(ctx, after)) {
@@ -144,12 +146,51 @@ func (sc *scanner) walkSource(ctx context.Context, row sourceRow, after string, 
 	defer sc.s.release(src)
 	rules := sc.row.Rules
 	filter := rules.filter()
-	return src.Walk(ctx, strings.TrimPrefix(after, prefix), filter, func(i source.Item) error {
+	empty := after == ""
+	err = src.Walk(ctx, strings.TrimPrefix(after, prefix), filter, func(i source.Item) error {
+		empty = false
 		if !yield(recordOf(row.ID, prefix, i)) {
 			return errEnough
 		}
 		return ctx.Err()
 	})
+	if err == nil && empty && src.here {
+		return sc.mayBeEmpty(ctx, src, prefix)
+	}
+	return err
+}
+
+// mayBeEmpty refuses a directory of this machine that holds nothing at all and
+// held files before: its disk is not mounted, perhaps, and nothing would take the
+// place of everything under the dataset's name.
+func (sc *scanner) mayBeEmpty(ctx context.Context, src *openSource, prefix string) error {
+	held := ""
+	if sc.before != nil {
+		for r, err := range sc.before.From(prefix) {
+			if err != nil {
+				return err
+			}
+			if !strings.HasPrefix(r.Path, prefix) {
+				break
+			}
+			if r.Source == src.id && r.Kind == KindFile {
+				held = r.Path
+				break
+			}
+		}
+	}
+	if held == "" {
+		return nil
+	}
+	err := src.Walk(ctx, "", source.Filter{}, func(source.Item) error { return errEnough })
+	if err != nil && err != errEnough {
+		return err
+	}
+	if err == errEnough { // and it is the rules that leave all of it out
+		return nil
+	}
+	return fault.New(fault.Unavailable, "source %s: is empty, and held files such as %q before: its disk is not mounted, perhaps; "+
+		"where it is to be empty, make a directory in it", src, held)
 }
 
 // recordOf is what a catalog says of an item; what cannot be packed is skipped
