@@ -88,7 +88,7 @@ func (c curve) measure(n, size int64) (costs []cost, err error) {
 	}
 	defer func() { _ = os.RemoveAll(at.data) }()
 	for range c.rounds {
-		one, err := command(subject{args: packing(n * size)}, at)
+		one, err := measured("curves", subject{args: packing(n * size)}, at)
 		if err != nil {
 			return nil, err
 		}
