@@ -16,7 +16,7 @@ import (
 
 // local is a tree on this machine, or one file.
 type local struct {
-	path string   // as it is named
+	path string   // absolute, as it is named
 	root string   // absolute, links resolved
 	file string   // base name, when the root is a file; root is then its directory
 	dir  *os.File // the root, open: paths are looked up from it and never leave it
@@ -24,42 +24,35 @@ type local struct {
 	// patience is how long a listing waits for the system to say anything at all.
 	patience time.Duration
 	guard    *guard // makes the calls that read files; nil where they are sure to return
+	looks    *guard // makes those that tell what stands at the path
 }
 
 // openLocal opens a tree, if it answers in time.
 func openLocal(ctx context.Context, path string, patience, stall time.Duration) (*local, error) {
-	l, err := inTime(ctx, patience, func() (*local, error) { return rootAt(path) })
-	if err != nil {
-		return nil, err
+	type opened struct {
+		l   *local
+		err error
 	}
-	l.patience = patience
-	if mayHang(l.root) {
-		l.guard = &guard{limit: stall}
-	}
-	return l, nil
-}
-
-// inTime makes a call of which nobody knows whether it returns, and does not
-// wait for longer than limit. The call itself is left alone then.
-func inTime[T any](ctx context.Context, limit time.Duration, call func() (T, error)) (result T, err error) {
-	type answer struct {
-		result T
-		err    error
-	}
-	answers := make(chan answer, 1)
+	answer := make(chan opened, 1)
 	go func() {
-		t, err := call()
-		answers <- answer{t, err}
+		l, err := rootAt(path)
+		answer <- opened{l, err}
 	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
 	select {
-	case a := <-answers:
-		return a.result, a.err
+	case a := <-answer:
+		if a.err == nil {
+			a.l.patience, a.l.looks = patience, &guard{limit: patience}
+			if mayHang(a.l.root) {
+				a.l.guard = &guard{limit: stall}
+			}
+		}
+		return a.l, a.err
 	case <-ctx.Done():
-		return result, ctx.Err()
-	case <-timer.C:
-		return result, fault.New(fault.Unavailable, "no answer for %s: a mount whose server is gone, perhaps", limit)
+		return nil, ctx.Err()
+	case <-limit.C:
+		return nil, fault.New(fault.Unavailable, "no answer for %s: a mount whose server is gone, perhaps", patience)
 	}
 }
 
@@ -96,7 +89,7 @@ func lookAt(path string) (*local, os.FileInfo, error) {
 	if err != nil {
 		return nil, nil, localFault(err)
 	}
-	l := &local{path: path, root: root}
+	l := &local{path: abs, root: root}
 	if info.Mode().IsRegular() {
 		l.root, l.file = filepath.Split(root)
 	}
@@ -104,26 +97,33 @@ func lookAt(path string) (*local, os.FileInfo, error) {
 }
 
 func (l *local) current(ctx context.Context) error {
-	_, err := inTime(ctx, l.patience, func() (*local, error) {
-		now, info, err := lookAt(l.path)
-		if err != nil {
-			return nil, err
+	var changed error
+	err := l.looks.do(ctx, func() { changed = l.look() }, func(bool) {})
+	if err != nil {
+		return err // and the look may go on
+	}
+	return changed
+}
+
+// look is current without a limit of time.
+func (l *local) look() error {
+	now, info, err := lookAt(l.path)
+	if err != nil {
+		return err
+	}
+	if now.file != "" {
+		if info, err = os.Stat(now.root); err != nil {
+			return localFault(err)
 		}
-		if now.file != "" {
-			if info, err = os.Stat(now.root); err != nil {
-				return nil, localFault(err)
-			}
-		}
-		was, err := l.dir.Stat()
-		if err != nil {
-			return nil, localFault(err)
-		}
-		if now.file != l.file || !os.SameFile(info, was) {
-			return nil, fault.New(fault.Conflict, "something else stands there than when it was opened")
-		}
-		return now, nil
-	})
-	return err
+	}
+	was, err := l.dir.Stat()
+	if err != nil {
+		return localFault(err)
+	}
+	if now.file != l.file || !os.SameFile(info, was) {
+		return fault.New(fault.Conflict, "something else stands there than when it was opened")
+	}
+	return nil
 }
 
 func (l *local) walk(ctx context.Context, after string, m *matcher, visit func(Item) error) error {
