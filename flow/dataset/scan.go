@@ -146,7 +146,7 @@ func (sc *scanner) walkSource(ctx context.Context, row sourceRow, after string, 
 	defer sc.s.release(src)
 	rules := sc.row.Rules
 	filter := rules.filter()
-	empty := after == ""
+	empty := strings.TrimPrefix(after, prefix) == "" // nothing of it was seen before
 	err = src.Walk(ctx, strings.TrimPrefix(after, prefix), filter, func(i source.Item) error {
 		empty = false
 		if !yield(recordOf(row.ID, prefix, i)) {
@@ -170,7 +170,7 @@ func (sc *scanner) mayBeEmpty(ctx context.Context, src *openSource, prefix strin
 			if err != nil {
 				return err
 			}
-			if !strings.HasPrefix(r.Path, prefix) {
+			if !strings.HasPrefix(r.key(), prefix) {
 				break
 			}
 			if r.Source == src.id && r.Kind == KindFile {
